@@ -1,0 +1,45 @@
+// Package transport carries SIP messages over UDP, TCP and TLS (RFC 3261, 18; RFC 3581; RFC 5626) ...
+package transport
+
+import (
+	"errors"
+	"net/netip"
+
+	"signalbox/internal/wire"
+)
+
+var (
+	ErrClosed = errors.New("transport: flow is closed")
+	ErrFull   = errors.New("transport: send queue is full")
+)
+
+// Flow is one connection or one pair of UDP addresses. Safe for concurrent use.
+type Flow interface {
+	ID() wire.FlowID
+	// Send queues one message and never blocks. b must not be changed afterwards: flow and caller share it, so that a retransmission needs no copy.
+	Send(b []byte) error
+	// OnClose registers fn to be called once, with the reason, when the flow dies (at once, if it is dead already). UDP flows never die before their
+	// listener. stop forgets fn. fn runs on the flow's goroutine and must not block.
+	OnClose(fn func(error)) (stop func())
+	// SentBy is our host:port as a peer on this flow reaches us: the sent-by of our Via and the hostport of our Record-Route.
+	SentBy() netip.AddrPort
+}
+
+// Receiver takes what arrives. Calls for one flow come in the order of arrival, one at a time, on the goroutine that reads the flow: an
+// implementation must not block. Requests carry received and rport in their top Via already (RFC 3261, 18.2.1; RFC 3581, 4); responses whose
+// top Via is not ours are dropped before (18.1.2); unparsable requests have been answered.
+type Receiver interface {
+	ReceiveRequest(f Flow, req *wire.Request)
+	ReceiveResponse(f Flow, res *wire.Response)
+}
+
+// Network is what the rooms above need: real sockets (Transport), or memory (internal/ladder) in tests.
+type Network interface {
+	// Dial returns a flow to the hop: an existing connection to the same address and name, or a new one that is still being opened (messages queue;
+	// failure shows through OnClose). For UDP: from the listener that suits the hop's family. Never blocks. An error means there is no such transport.
+	Dial(hop wire.Hop) (Flow, error)
+	// Find returns the flow with that identity if it lives. A UDP flow lives while we listen on its local address.
+	Find(id wire.FlowID) (Flow, bool)
+	// IsLocal tells whether host:port (port 0: any of our ports) is a listener of ours: the machine's addresses and the advertised ones.
+	IsLocal(host string, port int) bool
+}

@@ -1,0 +1,38 @@
+package wire
+
+import "net/netip"
+
+// Proto is a transport protocol.
+type Proto uint8
+
+const (
+	UDP Proto = iota + 1
+	TCP
+	TLS
+	WS
+	WSS
+)
+
+// String is the name as in a Via: "UDP". ParseProto reads either case.
+func (p Proto) String() string { panic("wire.Proto.String") }
+
+func ParseProto(s string) (Proto, bool) { panic("wire.ParseProto") }
+
+// Reliable: everything but UDP. Secure: TLS and WSS.
+func (p Proto) Reliable() bool { return p > UDP }
+func (p Proto) Secure() bool   { return p == TLS || p == WSS }
+
+// FlowID names a flow: one connection, or one pair of UDP addresses (RFC 5626, 3.1). ip:port alone is not a flow. It is comparable.
+type FlowID struct {
+	Proto  Proto
+	Local  netip.AddrPort // the address of ours the packet was sent to, or the connection's local end
+	Remote netip.AddrPort
+	Serial uint64 // connections: unique over restarts too (random start, then counted); UDP: 0
+}
+
+// Hop is one next hop in order of trial (RFC 3263).
+type Hop struct {
+	Proto Proto
+	Addr  netip.AddrPort
+	Name  string // the domain name to verify the certificate against (RFC 5922); "" for a numeric host
+}
