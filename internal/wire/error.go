@@ -2,6 +2,7 @@ package wire
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/emiago/sipgo/sip"
 )
@@ -21,12 +22,20 @@ func Errorf(code int, reason, format string, args ...any) *Error {
 
 // With adds a header to the answer.
 func (e *Error) With(name, value string) *Error {
-	e.Headers = append(e.Headers, sip.NewHeader(name, value))
+	e.Headers = append(e.Headers, NewHeader(name, value))
 	return e
 }
 
+// Error is for the log: "400 Bad CSeq: number too large".
 func (e *Error) Error() string {
-	return fmt.Sprintf("%d %s: %v", e.Code, e.Reason, e.Err)
+	s := strconv.Itoa(e.Code) + " " + e.Reason
+	if e.Reason == "" {
+		s += Phrase(e.Code)
+	}
+	if e.Err == nil {
+		return s
+	}
+	return s + ": " + e.Err.Error()
 }
 
 func (e *Error) Unwrap() error { return e.Err }

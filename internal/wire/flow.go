@@ -5,6 +5,7 @@ import "net/netip"
 // Proto is a transport protocol.
 type Proto uint8
 
+// The transports there are (RFC 3261, 18; RFC 7118, 5).
 const (
 	UDP Proto = iota + 1
 	TCP
@@ -13,14 +14,31 @@ const (
 	WSS
 )
 
+var protos = [...]string{UDP: "UDP", TCP: "TCP", TLS: "TLS", WS: "WS", WSS: "WSS"}
+
 // String is the name as in a Via: "UDP". ParseProto reads either case.
-func (p Proto) String() string { panic("wire.Proto.String") }
+func (p Proto) String() string {
+	if int(p) < len(protos) {
+		return protos[p]
+	}
+	return ""
+}
 
-func ParseProto(s string) (Proto, bool) { panic("wire.ParseProto") }
+// ParseProto reads the transport of a Via or of a URI's transport parameter, in either case.
+func ParseProto(s string) (Proto, bool) {
+	for p := UDP; p <= WSS; p++ {
+		if fold(s, protos[p]) {
+			return p, true
+		}
+	}
+	return 0, false
+}
 
-// Reliable: everything but UDP. Secure: TLS and WSS.
+// Reliable: everything but UDP.
 func (p Proto) Reliable() bool { return p > UDP }
-func (p Proto) Secure() bool   { return p == TLS || p == WSS }
+
+// Secure: TLS and WSS.
+func (p Proto) Secure() bool { return p == TLS || p == WSS }
 
 // FlowID names a flow: one connection, or one pair of UDP addresses (RFC 5626, 3.1). ip:port alone is not a flow. It is comparable.
 type FlowID struct {

@@ -1,6 +1,9 @@
 package wire
 
 import (
+	"errors"
+	"strconv"
+
 	"github.com/emiago/sipgo/sip"
 )
 
@@ -19,9 +22,9 @@ type CSeq struct {
 	Method string
 }
 
-// Request is sipgo's request with its values parsed by our own grammar. Headers of the embedded sip.Request
-// are raw (sip.NewHeader), in wire order, under the names they came with; values are never re-written.
-// A received Request is immutable: Clone it first.
+// Request is sipgo's request with its values parsed by our own grammar. Headers of the embedded sip.Request are raw (see NewHeader), in wire
+// order, under the names they came with; values are never re-written. A received Request is immutable: Clone it first. Change headers with Set,
+// Add, Push, Pop and Del only: they keep Head true.
 type Request struct {
 	sip.Request
 	Head
@@ -29,7 +32,7 @@ type Request struct {
 	MaxForwards int // -1 when absent
 }
 
-// Response is sipgo's response with its values parsed by our own grammar.
+// Response is sipgo's response with its values parsed by our own grammar. What is said of a Request holds here too.
 type Response struct {
 	sip.Response
 	Head
@@ -39,52 +42,118 @@ type Response struct {
 type Message interface {
 	Headers() []sip.Header
 	AppendHeader(sip.Header)
+	PrependHeader(...sip.Header)
+	RemoveHeader(name string) bool
 	Body() []byte
+	SetBody([]byte)
 	head() *Head
+	read(f fieldID, value string) error
 }
 
 func (h *Head) head() *Head { return h }
 
-// TODO(wire): the functions below are the contract other rooms build on.
+// NewRequest starts a request of our own, without headers: Add them (RFC 3261, 8.1.1).
+func NewRequest(method string, uri URI) *Request {
+	r := &Request{MaxForwards: -1}
+	r.SipVersion = version
+	r.Method = sip.RequestMethod(method)
+	r.SetURI(uri)
+	return r
+}
 
-// Parse reads one whole datagram. On error the message holds what was readable (or is nil) so that the caller can answer
-// with the error's code.
-func Parse(b []byte) (Message, *Error) { panic("wire.Parse") }
+// SetURI replaces the Request-URI.
+func (r *Request) SetURI(u URI) {
+	r.URI = u
+	r.Recipient = sip.Uri{Scheme: u.Scheme, User: u.User, Host: u.Host, Port: u.Port}
+}
 
-// Append writes the message; Content-Length is always written with the body's true length.
-func Append(dst []byte, m Message) []byte { panic("wire.Append") }
-
-// NewResponse builds a response per RFC 3261, 8.2.6.2: all Via, From, To, Call-ID, CSeq copied; toTag is added to To when To
-// has no tag and toTag is not empty (never to a 100). Reason "" means the standard phrase.
-func NewResponse(req *Request, code int, reason, toTag string) *Response { panic("wire.NewResponse") }
+// SetMaxForwards replaces Max-Forwards, or adds it (RFC 3261, 16.6 step 3).
+func (r *Request) SetMaxForwards(n int) { Set(r, "Max-Forwards", strconv.Itoa(n)) }
 
 // Clone has its own header list; header values and body are shared, they are immutable.
-func (r *Request) Clone() *Request { panic("wire.Clone") }
+func (r *Request) Clone() *Request {
+	c := *r
+	ownHeaders(&c)
+	return &c
+}
 
 // Clone has its own header list; header values and body are shared, they are immutable.
-func (r *Response) Clone() *Response { panic("wire.Clone") }
+func (r *Response) Clone() *Response {
+	c := *r
+	ownHeaders(&c)
+	return &c
+}
 
-// Get returns the value of the first header of that name (long form, any case; compact forms are found too), "" if absent.
-func Get(m Message, name string) string { panic("wire.Get") }
+// CloneHeaders returns a copy of the header list.
+func (r *Request) CloneHeaders() []sip.Header { return append([]sip.Header(nil), r.Headers()...) }
 
-// Has tells whether a header of that name is present.
-func Has(m Message, name string) bool { panic("wire.Has") }
+// CloneHeaders returns a copy of the header list.
+func (r *Response) CloneHeaders() []sip.Header { return append([]sip.Header(nil), r.Headers()...) }
 
-// List returns the values of a header that may be a comma-separated list or repeated (Via, Route, Contact, Require ...), in order.
-// Commas in quotes and angle brackets do not split.
-func List(m Message, name string) []string { panic("wire.List") }
+// String is the message as Append writes it.
+func (r *Request) String() string { return string(Append(nil, r)) }
 
-// Set replaces all headers of that name by one (in the place of the first), or appends.
-func Set(m Message, name, value string) { panic("wire.Set") }
+// String is the message as Append writes it.
+func (r *Response) String() string { return string(Append(nil, r)) }
 
-// Add appends a header.
-func Add(m Message, name, value string) { m.AppendHeader(sip.NewHeader(name, value)) }
+var (
+	errCallID      = errors.New("not a Call-ID")
+	errCSeq        = errors.New("not a CSeq")
+	errMaxForwards = errors.New("Max-Forwards is not 0 to 255")
+	errNoScheme    = errors.New("not a URI")
+)
 
-// Push puts a header before the first of the same name (a new topmost Via, Record-Route, Route), or at the top if there is none.
-func Push(m Message, name, value string) { panic("wire.Push") }
+// read parses the value of one header field into Head.
+func (h *Head) read(f fieldID, value string) (err error) {
+	switch f {
+	case fieldVia:
+		first, _ := cutListValue(value)
+		h.Via, err = ParseVia(first)
+	case fieldFrom:
+		h.From, err = parseFromTo(value)
+	case fieldTo:
+		h.To, err = parseFromTo(value)
+	case fieldCallID:
+		h.CallID = value
+		if !all(value, isWord) {
+			h.CallID, err = "", errCallID
+		}
+	case fieldCSeq:
+		h.CSeq, err = parseCSeq(value)
+	}
+	return err
+}
 
-// Pop removes the first value of a list header (the topmost Via or Route) and returns it. The header's other values stay as they were.
-func Pop(m Message, name string) (string, bool) { panic("wire.Pop") }
+// read parses the value of one header field into Head or MaxForwards.
+func (r *Request) read(f fieldID, value string) error {
+	if f != fieldMaxForwards {
+		return r.Head.read(f, value)
+	}
+	n, ok := smallNumber(value, 255) // RFC 3261, 20.22
+	if !ok {
+		r.MaxForwards = -1
+		return errMaxForwards
+	}
+	r.MaxForwards = n
+	return nil
+}
 
-// Del removes all headers of that name.
-func Del(m Message, name string) { panic("wire.Del") }
+// parseFromTo: only Contact may be "*" (RFC 3261, 20.10).
+func parseFromTo(value string) (Address, error) {
+	a, err := ParseAddress(value)
+	if err == nil && a.URI.Scheme == "" {
+		return Address{}, errNoScheme
+	}
+	return a, err
+}
+
+// parseCSeq: the number must be less than 2**31 (RFC 3261, 8.1.1.5).
+func parseCSeq(value string) (CSeq, error) {
+	i := span(value, isDigit)
+	n, ok := smallNumber(value[:i], 1<<31-1)
+	method := skipSpace(value[i:])
+	if !ok || len(method) == len(value)-i || len(method) > MaxMethod || !all(method, isToken) {
+		return CSeq{}, errCSeq
+	}
+	return CSeq{Seq: uint32(n), Method: method}, nil
+}

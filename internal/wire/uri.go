@@ -1,6 +1,20 @@
 package wire
 
-import "net/netip"
+import (
+	"errors"
+	"net/netip"
+	"strings"
+)
+
+var (
+	errURI     = errors.New("not a URI")
+	errURILong = errors.New("URI too long")
+	errUser    = errors.New("bad user part in URI")
+	errHost    = errors.New("bad host")
+	errPort    = errors.New("bad port")
+	errParams  = errors.New("bad parameters")
+	errHeaders = errors.New("bad headers in URI")
+)
 
 // URI is a SIP, SIPS or other URI (RFC 3261, 19.1 and 25.1) as substrings of Raw: parsing allocates nothing.
 type URI struct {
@@ -13,53 +27,232 @@ type URI struct {
 	Headers        string // raw with the leading '?'
 }
 
-// ParseURI is strict: a URI it accepts is written back byte for byte and means one thing to everybody.
-func ParseURI(s string) (URI, error) { panic("wire.ParseURI") }
+// ParseURI is strict: a URI it accepts is written back byte for byte and means one thing to everybody. Beyond the grammar it refuses a
+// parameter that stands twice (RFC 3261, 19.1.1) and hosts that some resolvers read as addresses in disguise.
+func ParseURI(s string) (URI, error) {
+	if len(s) > MaxURI {
+		return URI{}, errURILong
+	}
+	colon := strings.IndexByte(s, ':')
+	if colon <= 0 {
+		return URI{}, errURI
+	}
+	u := URI{Raw: s}
+	switch scheme := s[:colon]; {
+	case fold(scheme, "sip"):
+		u.Scheme = "sip"
+	case fold(scheme, "sips"):
+		u.Scheme = "sips"
+	default:
+		return parseOpaque(s, colon)
+	}
+	rest := s[colon+1:]
+	var err error
+	// "@" is legal nowhere but at the end of the userinfo, which itself may hold ";" and "?".
+	if at := strings.IndexByte(rest, '@'); at >= 0 {
+		if u.User, u.Password, err = parseUserinfo(rest[:at]); err != nil {
+			return URI{}, err
+		}
+		rest = rest[at+1:]
+	}
+	if u.Host, rest, err = cutHost(rest); err != nil {
+		return URI{}, err
+	}
+	if u.Port, rest, err = cutPort(rest); err != nil {
+		return URI{}, err
+	}
+	if rest == "" {
+		return u, nil
+	}
+	u.Params = rest
+	if q := strings.IndexByte(rest, '?'); q >= 0 {
+		u.Params, u.Headers = rest[:q], rest[q:]
+		if !validURIHeaders(u.Headers) {
+			return URI{}, errHeaders
+		}
+	}
+	if !validURIParams(u.Params) {
+		return URI{}, errParams
+	}
+	return u, nil
+}
+
+// parseOpaque reads an absoluteURI of another scheme: its inside is for somebody else (RFC 3261, 25.1 absoluteURI).
+func parseOpaque(s string, colon int) (URI, error) {
+	scheme, rest := s[:colon], s[colon+1:]
+	if c := lowerByte(scheme[0]); c < 'a' || c > 'z' || !all(scheme, isScheme) {
+		return URI{}, errURI
+	}
+	if rest == "" || !escaped(rest, isOpaque) {
+		return URI{}, errURI
+	}
+	return URI{Raw: s, Scheme: lower(scheme)}, nil
+}
+
+func parseUserinfo(s string) (user, password string, err error) {
+	user = s
+	if i := strings.IndexByte(s, ':'); i >= 0 {
+		user, password = s[:i], s[i+1:]
+	}
+	if user == "" || !escaped(user, isUser) || !escaped(password, isPass) {
+		return "", "", errUser
+	}
+	return user, password, nil
+}
+
+// cutHost cuts a host off the front of s: in lower case, an IPv6 reference without its brackets.
+func cutHost(s string) (host, rest string, err error) {
+	if s != "" && s[0] == '[' {
+		return cutIPv6(s)
+	}
+	n := span(s, isHost)
+	if n == 0 || n > MaxHost {
+		return "", "", errHost
+	}
+	host, rest = s[:n], s[n:]
+	label := 0 // where the current label starts
+	for i := range n {
+		if host[i] == '.' {
+			if i == label {
+				return "", "", errHost
+			}
+			label = i + 1
+		}
+	}
+	if label == n { // a dot at the end is legal, and what stands before it is the last label
+		label = strings.LastIndexByte(host[:n-1], '.') + 1
+	}
+	// A host whose last label is a number is an IPv4 address or nothing: "2130706433", "0177.0.0.1" and "0x7f.1" are
+	// 127.0.0.1 to some resolvers.
+	if numeric(host[label:]) {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return "", "", errHost
+		}
+	}
+	return lower(host), rest, nil
+}
+
+// numeric tells whether inet_aton would take the label for a number.
+func numeric(label string) bool {
+	label = strings.TrimSuffix(label, ".")
+	if label == "" || classes[label[0]]&isDigit == 0 {
+		return false
+	}
+	if len(label) >= 2 && label[0] == '0' && label[1]|0x20 == 'x' {
+		return span(label[2:], isHex) == len(label)-2
+	}
+	return all(label, isDigit)
+}
+
+// cutIPv6 reads an IPv6reference. The grammar of RFC 3261 asks for a third colon before an embedded IPv4 address; both forms are read
+// (RFC 5118, 4.10).
+func cutIPv6(s string) (host, rest string, err error) {
+	end := strings.IndexByte(s, ']')
+	if end < 0 || end > len("[0000:0000:0000:0000:0000:0000:255.255.255.255:") {
+		return "", "", errHost
+	}
+	host = s[1:end]
+	if strings.Contains(host, ":::") && strings.Contains(host, ".") {
+		host = strings.Replace(host, ":::", "::", 1)
+	}
+	if a, err := netip.ParseAddr(host); err != nil || a.Is4() || a.Zone() != "" {
+		return "", "", errHost
+	}
+	return lower(host), s[end+1:], nil
+}
+
+// cutPort cuts ":port" off the front of s; port is 0 if there is none.
+func cutPort(s string) (port int, rest string, err error) {
+	if s == "" || s[0] != ':' {
+		return 0, s, nil
+	}
+	n := span(s[1:], isDigit)
+	if n == 0 || n > 5 {
+		return 0, "", errPort
+	}
+	for i := 1; i <= n; i++ {
+		port = port*10 + int(s[i]-'0')
+	}
+	if port == 0 || port > 65535 {
+		return 0, "", errPort
+	}
+	return port, s[1+n:], nil
+}
+
+// validURIParams checks ";name=value;name": names and values of paramchar, no name twice.
+func validURIParams(s string) bool {
+	for rest, n := s, 0; rest != ""; n++ {
+		name, value, tail := cutURIParam(rest)
+		if n == MaxParams || rest[0] != ';' || name == "" || !escaped(name, isParam) || !escaped(value, isParam) {
+			return false
+		}
+		for before := s; len(before) > len(rest); {
+			var other string
+			other, _, before = cutURIParam(before)
+			if equalEscaped(other, name, true) {
+				return false
+			}
+		}
+		rest = tail
+	}
+	return true
+}
+
+// cutURIParam cuts the first parameter off a ";a=b;c" string of a URI, whose values have no quotes.
+func cutURIParam(s string) (name, value, rest string) {
+	s = s[1:]
+	if i := strings.IndexByte(s, ';'); i >= 0 {
+		s, rest = s[:i], s[i:]
+	}
+	name, value, _ = strings.Cut(s, "=")
+	return name, value, rest
+}
+
+// validURIHeaders checks "?name=value&name=value".
+func validURIHeaders(s string) bool {
+	s = s[1:]
+	for n := 0; ; n++ {
+		h, rest, more := strings.Cut(s, "&")
+		name, value, ok := strings.Cut(h, "=")
+		if n == MaxParams || !ok || name == "" || !escaped(name, isHName) || !escaped(value, isHName) {
+			return false
+		}
+		if !more {
+			return true
+		}
+		s = rest
+	}
+}
 
 func (u URI) String() string { return u.Raw }
 
 // IsSIP tells whether the scheme is sip or sips.
 func (u URI) IsSIP() bool { return u.Scheme == "sip" || u.Scheme == "sips" }
 
-// Param returns a uri-parameter (name in lower case; names compare without case).
-func (u URI) Param(name string) (value string, ok bool) { panic("wire.URI.Param") }
-
-// Addr returns the host as an IP address if it is a numeric one (strict dotted quad or IPv6 reference; no octal, no short forms).
-func (u URI) Addr() (netip.Addr, bool) { panic("wire.URI.Addr") }
-
-// Equal compares per RFC 3261, 19.1.4.
-func (u URI) Equal(v URI) bool { panic("wire.URI.Equal") }
-
-// Address is a name-addr or addr-spec with header parameters: From, To, Contact, Route, Record-Route, Path (RFC 3261, 20.10).
-type Address struct {
-	Raw     string
-	Display string // still quoted as on the wire
-	URI     URI
-	Params  string // header parameters, raw with the leading ';'
-	Tag     string // the tag parameter, "" when absent
+// Param returns a uri-parameter with its escapes resolved (name in lower case; names compare without case, escapes resolved).
+func (u URI) Param(name string) (value string, ok bool) {
+	for rest := u.Params; rest != ""; {
+		var n, v string
+		n, v, rest = cutURIParam(rest)
+		if equalEscaped(n, name, true) {
+			return unescape(v), true
+		}
+	}
+	return "", false
 }
 
-// ParseAddress reads one value (no comma list). "*" is accepted as a URI with Raw "*" and no scheme, for Contact.
-func ParseAddress(s string) (Address, error) { panic("wire.ParseAddress") }
+// Addr returns the host as an IP address if it is a numeric one (strict dotted quad or IPv6 reference; no octal, no short forms). An
+// IPv4-mapped IPv6 address comes as the IPv4 address it is, so that checks see the truth.
+func (u URI) Addr() (netip.Addr, bool) { return hostAddr(u.Host) }
 
-// Param returns a header parameter (name in lower case); quoted values come unquoted.
-func (a Address) Param(name string) (value string, ok bool) { panic("wire.Address.Param") }
-
-// Via is one via-parm (RFC 3261, 20.42, with RFC 3581's rport).
-type Via struct {
-	Raw       string
-	Transport string // upper case: UDP TCP TLS WS WSS ...
-	Host      string // sent-by host, lower case, no brackets
-	Port      int    // 0 when absent
-	Params    string // raw with the leading ';'
-	Branch    string
-	Received  string
-	RPort     int  // value, 0 when absent or empty
-	HasRPort  bool // the parameter is there, with or without a value
+func hostAddr(host string) (netip.Addr, bool) {
+	// Cheap answer for names: an address starts with a digit or has a colon.
+	if host == "" || (classes[host[0]]&isDigit == 0 && strings.IndexByte(host, ':') < 0) {
+		return netip.Addr{}, false
+	}
+	a, err := netip.ParseAddr(host)
+	if err != nil || a.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	return a.Unmap(), true
 }
-
-// ParseVia reads one via-parm.
-func ParseVia(s string) (Via, error) { panic("wire.ParseVia") }
-
-// Param returns a parameter from a raw ";a=b;c" string: the shared helper behind URI.Param and Address.Param.
-func Param(params, name string) (value string, ok bool) { panic("wire.Param") }
