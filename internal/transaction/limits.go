@@ -1,0 +1,28 @@
+package transaction
+
+const (
+	// DefaultTransactions is Limits.Transactions when that is 0: 5,000 proxied requests a second leave 160,000 completed server transactions in the
+	// 32 s of Timers J and L, and as many client ones; this is half as much again, and 0.5 GB at 1 KB each.
+	DefaultTransactions = 500_000
+
+	// reservedShare of Limits.Transactions (one in so many) is kept for what ends or belongs to calls that are up: CANCEL, BYE and every request with a To tag. A
+	// full server that refused those too could only become fuller.
+	reservedShare = 8
+
+	// maxQueued events wait for one owner at most: messages from the network beyond it are dropped, as if the network had lost them; timers and posted functions are
+	// never dropped. An owner runs an event in microseconds, so only a peer that floods one call gets here.
+	maxQueued = 256
+
+	// retryAfterLeast and retryAfterSpread are the seconds a refused client is told to wait: long enough for transactions to end, spread so that all do not come back at once.
+	retryAfterLeast  = 5
+	retryAfterSpread = 11
+
+	// wheelSlots of 10 ms are 41 s, one turn of the wheel: only timers of users (Timer C) take more than one.
+	wheelSlots = 4096
+
+	// fireBatch timers leave the wheel under one lock, and are posted without it.
+	fireBatch = 256
+
+	// tableShards locks per table, so that the readers of several sockets seldom meet.
+	tableShards = 128
+)

@@ -1,0 +1,117 @@
+package transaction
+
+import (
+	"signalbox/internal/transport"
+	"signalbox/internal/wire"
+)
+
+// respondINVITE is what the user may do in each state of RFC 6026, 8.6.
+func (m *server) respondINVITE(tx *Server, res *wire.Response) {
+	code := res.StatusCode
+	switch {
+	case m.state == proceeding && code < 200:
+		m.provisional(res)
+	case m.state == proceeding && code < 300:
+		m.accept(tx, res)
+	case m.state == proceeding:
+		m.complete(tx, res)
+	case m.state == accepted && code >= 200 && code < 300:
+		// Another 2xx of a fork, or the same again: the UAS is its only retransmitter (RFC 6026, 7.1).
+		m.send(m.layer.encode(res))
+	default:
+		m.forbid(code)
+	}
+}
+
+// sendTrying is the layer's own 100: the user has not answered at once, and nobody knows whether it will within 200 ms (RFC 3261, 17.2.1).
+func (m *server) sendTrying() {
+	if m.last == nil {
+		m.provisional(wire.NewResponse(m.handle.Request, 100, "", ""))
+	}
+}
+
+// accept enters Accepted for Timer L: retransmissions of the INVITE are absorbed without an answer (RFC 6026, 7.1).
+func (m *server) accept(tx *Server, res *wire.Response) {
+	m.final(tx, res)
+	m.state, m.last = accepted, nil
+	m.deadline = m.layer.wheel.in(timerL)
+	m.timer.start(m.deadline)
+}
+
+// complete enters Completed, with Timer H and, on unreliable transports, G (RFC 3261, 17.2.1).
+func (m *server) complete(tx *Server, res *wire.Response) {
+	unquenched := m.last == nil // without a provisional response the client goes on sending its INVITE
+	m.final(tx, res)
+	m.state = completed
+	m.deadline = m.layer.wheel.in(timerH)
+	if m.reliable || unquenched && challenge(res.StatusCode) {
+		m.timer.start(m.deadline)
+		return
+	}
+	m.interval = ticks(T1)
+	m.timer.start(m.layer.wheel.in(T1))
+}
+
+// challenge tells whether the response asks a stranger for credentials. It is not retransmitted by Timer G, only for each retransmission of the INVITE: a spoofed
+// source must not be sent eleven of them (RFC 3261, 26.3.2.4).
+func challenge(code int) bool { return code == 401 || code == 407 }
+
+// expireINVITE is Timer G before the deadline, else H, I or L.
+func (m *server) expireINVITE() {
+	switch {
+	case m.state == completed && m.timer.due < m.deadline:
+		m.send(m.last)
+		m.interval = backOff(m.interval)
+		m.timer.start(min(m.timer.due+m.interval, m.deadline))
+	case m.state == completed:
+		m.inform(errNotAcknowledged)
+		m.terminate()
+	default:
+		m.terminate()
+	}
+}
+
+// acknowledged is an ACK with the flow it came on.
+type acknowledged struct {
+	*wire.Request
+	flow transport.Flow
+}
+
+// acknowledge is an ACK with the INVITE's branch.
+func (m *server) acknowledge(ack *acknowledged) {
+	switch m.state {
+	case completed:
+		if !compliant(ack.Via.Branch) && ack.To.Tag != m.tag {
+			return // RFC 3261, 17.2.3: an old client's ACK, but for another response
+		}
+		m.confirm()
+	case accepted:
+		m.layer.passACK(ack.flow, ack.Request) // RFC 6026, 7.1: not absorbed
+	}
+}
+
+// confirm enters Confirmed, where Timer I absorbs more ACKs on unreliable transports (RFC 3261, 17.2.1).
+func (m *server) confirm() {
+	m.state, m.last = confirmed, nil
+	if m.reliable {
+		m.terminate()
+		return
+	}
+	m.timer.start(m.layer.wheel.in(timerI))
+}
+
+// passACK gives the user an ACK to a 2xx. It makes no transaction: none answers it and nothing is kept (RFC 3261, 17).
+func (l *Layer) passACK(f transport.Flow, ack *wire.Request) {
+	m := &server{layer: l, flow: f, state: passingOnly}
+	m.handle = &Server{Request: ack, Flow: f, machine: m}
+	m.own = Owner{layer: l, server: m}
+	m.owner = &m.own
+	m.slot.method = "ACK"
+	m.owner.post(event{to: m})
+}
+
+func (m *server) serveACK() {
+	if err := m.layer.config.Handler.ServeSIP(m.handle); err != nil {
+		m.debug("transaction: ACK refused", "err", err)
+	}
+}
