@@ -1,0 +1,164 @@
+// Command bench compares Signalbox with Debian's Kamailio on this machine: SIPp registers users, sends messages and makes calls through each in turn,
+// at the same offered rate, and the servers' own CPU accounting (/proc/PID/stat) is divided by the work done. `make bench-kamailio` runs it.
+// It prints a table in Markdown; docs/bench/kamailio.md holds one.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+func main() {
+	log.SetFlags(0)
+	users := flag.Int("users", 4000, "users, and operations of each kind per run")
+	rounds := flag.Int("rounds", 3, "times each server is measured, in turn")
+	low := flag.String("low", "500,500,150", "offered rate of registrations, messages and calls a second, low")
+	high := flag.String("high", "3000,2000,600", "the same, high")
+	durable := flag.Bool("durable", false, "Signalbox commits every registration to disk before the 200 (Kamailio does not)")
+	peak := flag.Bool("peak", false, "also search the highest rate of calls without a failed one")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	dir, err := os.MkdirTemp("", "signalbox-bench")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, users: *users, durable: *durable}
+	if err := b.prepare(ctx); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(b.machine())
+	for _, rates := range []string{*low, *high} {
+		var r [3]int
+		if _, err := fmt.Sscanf(rates, "%d,%d,%d", &r[0], &r[1], &r[2]); err != nil {
+			log.Fatalf("rates %q: want three numbers with commas", rates)
+		}
+		if err := b.compare(ctx, r, *rounds); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if *peak {
+		if err := b.peaks(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// compare measures both servers in turn, rounds times, and prints medians and the ratios pair by pair.
+func (b *bench) compare(ctx context.Context, rates [3]int, rounds int) error {
+	kinds := []string{"registration", "message", "call"}
+	ours, theirs := map[string][]result{}, map[string][]result{}
+	for range rounds {
+		for _, s := range []struct {
+			server func() server
+			into   map[string][]result
+		}{{b.kamailio, theirs}, {b.signalbox, ours}} {
+			srv := s.server()
+			if err := srv.start(ctx); err != nil {
+				return err
+			}
+			for i, kind := range kinds {
+				res, err := b.run(ctx, srv, kind, rates[i])
+				if err != nil {
+					srv.stop()
+					return fmt.Errorf("%s: %s: %w", srv.name, kind, err)
+				}
+				s.into[kind] = append(s.into[kind], res)
+			}
+			srv.stop()
+		}
+	}
+	fmt.Printf("\n| per operation, offered at %d / %d / %d a second | Kamailio CPU us | Signalbox CPU us | ratio, pair by pair (min, median, max) | failed K / S | p50 / p99 ms K | p50 / p99 ms S | peak MB K / S |\n|---|---|---|---|---|---|---|---|\n", rates[0], rates[1], rates[2])
+	for i, kind := range kinds {
+		k, s := theirs[kind], ours[kind]
+		var ratios []float64
+		for j := range k {
+			ratios = append(ratios, s[j].cpu/k[j].cpu)
+		}
+		slices.Sort(ratios)
+		fmt.Printf("| %s (%d/s) | %.0f | %.0f | %.2f, **%.2f**, %.2f | %d / %d | %s | %s | %.0f / %.0f |\n", kind, rates[i],
+			median(k, cpuOf), median(s, cpuOf), ratios[0], ratios[len(ratios)/2], ratios[len(ratios)-1], failed(k), failed(s), latency(k), latency(s), median(k, memOf), median(s, memOf))
+	}
+	return nil
+}
+
+// peaks offers calls at rising rates until one fails.
+func (b *bench) peaks(ctx context.Context) error {
+	fmt.Printf("\n| calls a second | Kamailio failed of %d | Signalbox failed |\n|---|---|---|\n", b.users)
+	for rate := 250; rate <= 3000; rate += 250 {
+		var bad [2]int
+		for i, make := range []func() server{b.kamailio, b.signalbox} {
+			srv := make()
+			if err := srv.start(ctx); err != nil {
+				return err
+			}
+			_, err := b.run(ctx, srv, "registration", 1000)
+			res, err2 := b.run(ctx, srv, "call", rate)
+			srv.stop()
+			if err != nil || err2 != nil {
+				return fmt.Errorf("%s at %d: %v %v", srv.name, rate, err, err2)
+			}
+			bad[i] = res.failed
+		}
+		fmt.Printf("| %d | %d | %d |\n", rate, bad[0], bad[1])
+		if bad[1] > b.users/20 {
+			break
+		}
+	}
+	return nil
+}
+
+func cpuOf(r result) float64 { return r.cpu }
+func memOf(r result) float64 { return r.peakMB }
+
+func median(rs []result, of func(result) float64) float64 {
+	var v []float64
+	for _, r := range rs {
+		v = append(v, of(r))
+	}
+	slices.Sort(v)
+	return v[len(v)/2]
+}
+
+func failed(rs []result) (n int) {
+	for _, r := range rs {
+		n += r.failed
+	}
+	return n
+}
+
+func latency(rs []result) string {
+	p50, p99 := median(rs, func(r result) float64 { return r.p50 }), median(rs, func(r result) float64 { return r.p99 })
+	if p99 == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f / %.1f", p50, p99)
+}
+
+func (b *bench) machine() string {
+	version := func(name string, args ...string) string {
+		out, _ := exec.Command(name, args...).CombinedOutput()
+		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		return strings.TrimSpace(line)
+	}
+	return fmt.Sprintf("%s, %s cores; %s; %s; SIPp from Debian on the same machine; %d users; %s",
+		version("uname", "-sr"), version("nproc"), version("go", "version"), version("kamailio", "-v"), b.users, time.Now().Format("2006-01-02"))
+}
+
+func repository() string {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		log.Fatal("run inside the repository: ", err)
+	}
+	return filepath.Clean(strings.TrimSpace(string(out)))
+}
