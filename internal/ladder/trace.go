@@ -93,6 +93,12 @@ func appendStart(dst, start, headers []byte) []byte {
 	return appendEscaped(dst, bytes.TrimSuffix(start, []byte(" SIP/2.0")))
 }
 
+// AppendStart writes what stands behind the names in a ladder: "INVITE sip:bob@example.org", "200 OK (BYE)".
+func AppendStart(dst, msg []byte) []byte {
+	start, headers := cutLine(msg)
+	return appendStart(dst, start, headers)
+}
+
 func cseqMethod(headers []byte) []byte {
 	for len(headers) > 0 {
 		var line []byte
