@@ -1,7 +1,7 @@
-// Package transport carries SIP messages over UDP, TCP and TLS (RFC 3261, 18; RFC 3581; RFC 5626) ...
 package transport
 
 import (
+	"crypto/x509"
 	"errors"
 	"net/netip"
 
@@ -9,14 +9,17 @@ import (
 )
 
 var (
-	ErrClosed = errors.New("transport: flow is closed")
-	ErrFull   = errors.New("transport: send queue is full")
+	ErrClosed      = errors.New("transport: flow is closed")
+	ErrFull        = errors.New("transport: send queue is full")
+	ErrNoTransport = errors.New("transport: no listener for this hop")
+	ErrLimit       = errors.New("transport: too many connections")
 )
 
 // Flow is one connection or one pair of UDP addresses. Safe for concurrent use.
 type Flow interface {
 	ID() wire.FlowID
 	// Send queues one message and never blocks. b must not be changed afterwards: flow and caller share it, so that a retransmission needs no copy.
+	// On the flow that a UDP request came with, it goes where responses to this request go (RFC 3261, 18.2.2; RFC 3581, 4).
 	Send(b []byte) error
 	// OnClose registers fn to be called once, with the reason, when the flow dies (at once, if it is dead already). UDP flows never die before their
 	// listener. stop forgets fn. fn runs on the flow's goroutine and must not block.
@@ -35,11 +38,21 @@ type Receiver interface {
 
 // Network is what the rooms above need: real sockets (Transport), or memory (internal/ladder) in tests.
 type Network interface {
-	// Dial returns a flow to the hop: an existing connection to the same address and name, or a new one that is still being opened (messages queue;
-	// failure shows through OnClose). For UDP: from the listener that suits the hop's family. Never blocks. An error means there is no such transport.
+	// Dial returns a flow to the hop: an existing connection that we opened to the same address and name, or a new one that is still being opened (messages
+	// queue; failure shows through OnClose). For UDP: from the listener that suits the hop. Never blocks. An error means there is no such transport.
 	Dial(hop wire.Hop) (Flow, error)
 	// Find returns the flow with that identity if it lives. A UDP flow lives while we listen on its local address.
 	Find(id wire.FlowID) (Flow, bool)
 	// IsLocal tells whether host:port (port 0: any of our ports) is a listener of ours: the machine's addresses and the advertised ones.
 	IsLocal(host string, port int) bool
+}
+
+// PeerCertificates returns the certificates the peer of a TLS flow has shown, leaf first; nil for any other flow and before the handshake is over.
+func PeerCertificates(f Flow) []*x509.Certificate {
+	if c, ok := f.(*conn); ok {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.peer
+	}
+	return nil
 }

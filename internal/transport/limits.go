@@ -1,0 +1,82 @@
+package transport
+
+import "time"
+
+// Limits are the bounds an operator may move; zero means the default.
+type Limits struct {
+	Connections int // TCP and TLS connections in all, both directions
+	PerAddress  int // accepted connections of one IPv4 address or one IPv6 /64
+}
+
+const (
+	// defaultConnections leaves a quarter of the usual 20,000 descriptors to the database, the web pages and the calls' media.
+	defaultConnections = 15_000
+	// defaultPerAddress is an office or a carrier's NAT; more from one address is more likely an attack (Kamailio's tcp_accept_iplimit is 1,024 too).
+	defaultPerAddress = 1024
+
+	// udpBatch datagrams are read or written by one system call: more gains nothing measurable and delays the first answer.
+	udpBatch = 64
+	// datagramSize is the largest UDP payload there is, so that no datagram is cut off unnoticed.
+	datagramSize = 65_535
+	// socketBuffer holds half a second of 10,000 requests a second, headroom for a stall of the process.
+	socketBuffer = 4 << 20
+	// maxDatagrams wait in one send queue, twice a full receive buffer of small requests; beyond it Send says ErrFull.
+	maxDatagrams = 8192
+	// flowCache is how many UDP flow values are kept for re-use per listener: a fixed table, so that a million spoofed sources cost nothing.
+	flowCache = 4096
+	// routeAge is how long the answer of the kernel's routing table for a UDP destination is used.
+	routeAge = 10 * time.Second
+	// addressAge is how long the machine's list of addresses is used.
+	addressAge = 10 * time.Second
+
+	// readBuffer of a connection: most messages fit, and 10,000 idle connections hold 40 MB.
+	readBuffer = 4096
+	// maxBacklog is what may wait for a peer that does not read: four messages of the largest size; then the connection is closed.
+	maxBacklog = 256 << 10
+	// maxCorked bytes are gathered while a connection's own messages are being processed before they are written.
+	maxCorked = 32 << 10
+	// maxPongs answers to keep-alives found together are written: nobody honest sends more at once.
+	maxPongs = 16
+	// maxDiscard bytes are read from a connection that was told of its framing error, so that the answer is not lost in a reset.
+	maxDiscard = 256 << 10
+
+	// rejectRate answers a second, and rejectBurst at once, go to one UDP source that sends unparsable requests: the answer may hit somebody else.
+	rejectRate  = 5
+	rejectBurst = 10
+	// rejectTable is the number of buckets that sources are hashed to: a fixed table of 128 kB.
+	rejectTable = 8192
+
+	// maxSessions are the TLS sessions remembered for resumption by our outbound connections.
+	maxSessions = 1024
+)
+
+// timeouts of a connection. They are fields, not constants, so that tests need not wait.
+type timeouts struct {
+	handshake    time.Duration // TLS: from accept to the end of the handshake
+	firstMessage time.Duration // from accept to the first whole message
+	message      time.Duration // from a message's first byte to its last
+	idle         time.Duration // between messages
+	write        time.Duration // the peer must have read a backlog in this time
+	connect      time.Duration // outbound: TCP and TLS together
+	linger       time.Duration // after a framing error, for the peer to read the answer
+	acceptPause  time.Duration // after accept failed for want of descriptors
+}
+
+var defaultTimeouts = timeouts{
+	handshake:    10 * time.Second, // several round trips by satellite
+	firstMessage: 20 * time.Second, // who connects wants to say something
+	message:      20 * time.Second, // Kamailio's tcp_msg_data_timeout; a 64 KB message at 26 kbit/s
+	idle:         2 * time.Hour,    // longer than the usual 3,600 s between REGISTERs of a phone that sends no keep-alives; TCP's own find the dead
+	write:        20 * time.Second, // a peer that has not read in this time has lost its transactions anyway (RFC 3261, 17.1.1.2 Timer B is 32 s)
+	connect:      4 * time.Second,  // leaves Timer B time for the next hop of RFC 3263
+	linger:       time.Second,
+	acceptPause:  50 * time.Millisecond,
+}
+
+// TCP's own keep-alive finds a peer that vanished within keepIdle + keepCount*keepInterval = 90 s; unacknowledged data does so within userTimeout.
+const (
+	keepIdle     = 30 * time.Second
+	keepInterval = 15 * time.Second
+	keepCount    = 4
+	userTimeout  = 60 * time.Second
+)

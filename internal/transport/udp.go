@@ -1,0 +1,164 @@
+package transport
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"signalbox/internal/wire"
+)
+
+// udpListener is one UDP address we listen on: several sockets bound to it, among which the kernel spreads sources (SO_REUSEPORT). Datagrams of one
+// source come to one socket, so their order is kept.
+type udpListener struct {
+	t       *Transport
+	addr    netip.AddrPort // as bound: may be the unspecified address
+	sockets []*udpSocket
+	busy    atomic.Int32 // readers that are working on a batch
+	flows   *flowTable   // of received datagrams
+	dialled *flowTable   // of a wildcard listener: by remote alone
+}
+
+type udpSocket struct {
+	l     *udpListener
+	conn  *net.UDPConn
+	raw   syscall.RawConn
+	queue *udpQueue
+}
+
+func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
+	l := &udpListener{
+		t:       t,
+		addr:    conns[0].LocalAddr().(*net.UDPAddr).AddrPort(),
+		flows:   new(flowTable),
+		dialled: new(flowTable),
+	}
+	for _, c := range conns {
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return nil, err
+		}
+		drop := func(why Reason) { t.dropped(wire.UDP, why) }
+		l.sockets = append(l.sockets, &udpSocket{l: l, conn: c, raw: raw, queue: newUDPQueue(raw, drop)})
+	}
+	return l, nil
+}
+
+func (l *udpListener) wildcard() bool { return l.addr.Addr().IsUnspecified() }
+
+// start runs one reader and one (sleeping) writer per socket.
+func (l *udpListener) start() {
+	for _, s := range l.sockets {
+		l.t.readers.Go(s.read)
+		l.t.running.Go(func() { s.queue.run(l.t.done) })
+	}
+}
+
+// stopReading ends the readers; what is queued can still be sent.
+func (l *udpListener) stopReading() {
+	for _, s := range l.sockets {
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// close sends what is queued and closes the sockets.
+func (l *udpListener) close() {
+	for _, s := range l.sockets {
+		s.queue.flush()
+		_ = s.conn.Close() // lets a waiting attendant go
+	}
+}
+
+// flush empties the queues of all sockets.
+func (l *udpListener) flush() {
+	for _, s := range l.sockets {
+		s.queue.flush()
+	}
+}
+
+// read takes datagrams in batches and hands them on, until the socket is closed.
+func (s *udpSocket) read() {
+	batch := newRecvBatch(s.l.addr.Addr().Is6())
+	var n int
+	var failed error
+	recv := func(fd uintptr) bool {
+		n, failed = batch.recv(fd)
+		return !wouldBlock(failed)
+	}
+	for {
+		if err := s.raw.Read(recv); err != nil {
+			return // closed
+		}
+		if failed != nil {
+			// Nothing that belongs to one datagram is reported here (no IP_RECVERR): the kernel is short of memory.
+			s.l.t.log.Error("udp receive failed", "address", s.l.addr, "error", failed)
+			if !s.l.t.pause(defaultTimeouts.acceptPause) {
+				return
+			}
+			continue
+		}
+		s.l.busy.Add(1)
+		for i := range n {
+			s.take(batch.datagram(i))
+		}
+		s.l.busy.Add(-1)
+		s.l.flush()
+	}
+}
+
+// take handles one datagram.
+func (s *udpSocket) take(b []byte, from netip.AddrPort, to netip.Addr) {
+	l := s.l
+	if from.Port() == 0 {
+		return // nobody could be answered there
+	}
+	local := l.addr
+	if l.wildcard() && to.IsValid() {
+		local = netip.AddrPortFrom(to, l.addr.Port())
+	}
+	switch {
+	case isSTUN(b):
+		if answer := answerSTUN(b, from); answer != nil {
+			_ = l.flow(local, from, from.Port()).send(answer)
+		}
+	case isKeepAlive(b):
+		// RFC 5626, 4.4.1: CRLF is not for UDP; phones send it (or a NUL) to keep their NAT open and want no answer.
+	default:
+		l.t.receive(incoming{udp: l, local: local, remote: from}, b)
+	}
+}
+
+// send is Send for what is no SIP message.
+func (f *udpFlow) send(b []byte) error {
+	err := f.q.push(b, f)
+	if err == nil && f.l.busy.Load() == 0 {
+		f.q.flush()
+	}
+	return err
+}
+
+// isKeepAlive tells whether a datagram holds nothing but line ends, blanks or NULs.
+func isKeepAlive(b []byte) bool {
+	for _, c := range b {
+		if c != '\r' && c != '\n' && c != 0 && c != ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// errNoRoute is what Dial says when the kernel knows no way to the hop.
+var errNoRoute = errors.New("transport: no route to the hop")
+
+// route asks the kernel which of our addresses a packet to remote would leave from. Nothing is sent.
+func route(remote netip.AddrPort) (netip.Addr, error) {
+	c, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(remote))
+	if err != nil {
+		return netip.Addr{}, errors.Join(errNoRoute, err)
+	}
+	defer c.Close()
+	return c.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap(), nil
+}

@@ -1,0 +1,135 @@
+package transport
+
+import (
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// udpQueue holds datagrams on their way out of one socket. Whoever finds it unattended empties it, with as few system calls as it takes; what comes
+// meanwhile goes along. So no sender waits for another, and two datagrams of one sender to one address keep their order (all to one address
+// use one queue).
+type udpQueue struct {
+	raw  syscall.RawConn
+	drop func(Reason)
+
+	mu       sync.Mutex
+	pending  []datagram
+	attended bool // somebody is emptying the queue
+	inFlight int  // what the attendant has taken
+
+	// The attendant's own.
+	sending []datagram
+	sent    int
+	errno   error
+	batch   sendBatch
+	try     func(fd uintptr) bool // one sendmmsg, never waits
+	wait    func(fd uintptr) bool // the same, waits while the socket's buffer is full
+	blocked chan struct{}         // hands the attendance to run
+}
+
+type datagram struct {
+	b    []byte
+	flow *udpFlow
+}
+
+// sendBatch is the memory that the attendant hands to sendmmsg.
+type sendBatch struct {
+	hdrs [udpBatch]mmsghdr
+	iovs [udpBatch]unix.Iovec
+}
+
+func newUDPQueue(raw syscall.RawConn, drop func(Reason)) *udpQueue {
+	q := &udpQueue{raw: raw, drop: drop, blocked: make(chan struct{}, 1)}
+	q.try = func(fd uintptr) bool {
+		q.send(fd)
+		return true
+	}
+	q.wait = func(fd uintptr) bool {
+		q.send(fd)
+		return !wouldBlock(q.errno)
+	}
+	return q
+}
+
+// push queues one datagram.
+func (q *udpQueue) push(b []byte, f *udpFlow) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.pending)+q.inFlight >= maxDatagrams {
+		q.drop(QueueFull)
+		return ErrFull
+	}
+	q.pending = append(q.pending, datagram{b, f})
+	return nil
+}
+
+// flush empties the queue, unless somebody is at it already.
+func (q *udpQueue) flush() {
+	q.mu.Lock()
+	if q.attended || len(q.pending) == 0 {
+		q.mu.Unlock()
+		return
+	}
+	q.attended = true
+	q.mu.Unlock()
+	q.attend(q.try)
+}
+
+// attend sends until nothing is pending. If the socket's buffer is full and step does not wait, run takes over.
+func (q *udpQueue) attend(step func(fd uintptr) bool) {
+	for {
+		for q.sent < len(q.sending) {
+			if err := q.raw.Write(step); err != nil {
+				q.sent = len(q.sending) // the socket is closed
+				break
+			}
+			if wouldBlock(q.errno) {
+				q.blocked <- struct{}{} // never blocks: there is one attendant
+				return
+			}
+		}
+		clear(q.sending)
+
+		q.mu.Lock()
+		q.sending, q.pending = q.pending, q.sending[:0]
+		q.sent, q.inFlight = 0, len(q.sending)
+		if q.inFlight == 0 {
+			q.attended = false
+			q.mu.Unlock()
+			return
+		}
+		q.mu.Unlock()
+	}
+}
+
+// run waits on behalf of attendants until the kernel takes more.
+func (q *udpQueue) run(done <-chan struct{}) {
+	for {
+		select {
+		case <-q.blocked:
+			q.attend(q.wait)
+		case <-done:
+			return
+		}
+	}
+}
+
+// send makes one system call.
+func (q *udpQueue) send(fd uintptr) {
+	todo := q.sending[q.sent:]
+	todo = todo[:min(len(todo), udpBatch)]
+	for i, d := range todo {
+		d.flow.fill(&q.batch.hdrs[i].hdr, &q.batch.iovs[i], d.b)
+	}
+	n, err := mmsg(unix.SYS_SENDMMSG, fd, q.batch.hdrs[:len(todo)])
+	q.errno = err
+	if err != nil && !wouldBlock(err) {
+		// The first could not be sent, for a reason of its own (no route, too large, a firewall). The others still can.
+		// RFC 3261, 18.4: not done, nobody is told of an ICMP error: it may be forged, and the transaction's timer finds out anyway.
+		q.drop(Unreachable)
+		n = 1
+	}
+	q.sent += n
+}

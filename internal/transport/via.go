@@ -1,0 +1,157 @@
+package transport
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
+	"signalbox/internal/wire"
+)
+
+// stampVia writes into the top Via of a request where it came from. A received or rport value that the sender wrote itself is replaced.
+// RFC 3261, 18.2.1; RFC 3581, 4
+func stampVia(req *wire.Request, source netip.AddrPort) error {
+	v := &req.Via
+	host, numeric := sentByAddr(v.Host)
+	received := v.HasRPort || !numeric || host != source.Addr().WithZone("")
+	if !received && v.Received == "" {
+		return nil
+	}
+	at := topVia(req)
+	if at < 0 {
+		return nil
+	}
+	h := req.Headers()[at]
+	value := h.Value()
+	// Head.Via.Raw is the first value of the header; other values may follow it.
+	start := strings.Index(value, v.Raw)
+	if start < 0 {
+		return nil
+	}
+	raw := appendStamped(make([]byte, 0, len(value)+64), value[:start], v, source, received)
+	end := len(raw)
+	raw = append(raw, value[start+len(v.Raw):]...)
+	stamped := string(raw)
+	via, err := wire.ParseVia(stamped[start:end])
+	if err != nil {
+		return err
+	}
+	req.Headers()[at] = sip.NewHeader(h.Name(), stamped)
+	req.Via = via
+	return nil
+}
+
+// appendStamped appends before and the via-parm with rport filled where it stood and received at the end.
+func appendStamped(dst []byte, before string, v *wire.Via, source netip.AddrPort, received bool) []byte {
+	dst = append(dst, before...)
+	dst = append(dst, strings.TrimRight(strings.TrimSuffix(v.Raw, v.Params), " \t")...)
+	for rest := v.Params; rest != ""; {
+		var param string
+		param, rest = cutParam(rest)
+		switch name := paramName(param); {
+		case strings.EqualFold(name, "received"):
+		case strings.EqualFold(name, "rport"):
+			dst = append(dst, ";rport="...)
+			dst = strconv.AppendUint(dst, uint64(source.Port()), 10)
+		default:
+			dst = append(dst, param...)
+		}
+	}
+	if received {
+		// An IPv6 address stands without brackets here (RFC 3261, 25.1, via-received).
+		dst = append(dst, ";received="...)
+		dst = source.Addr().WithZone("").AppendTo(dst)
+	}
+	return dst
+}
+
+// cutParam splits ";a=b;c" into ";a=b" and ";c"; a semicolon in a quoted string does not split.
+func cutParam(s string) (param, rest string) {
+	quoted := false
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == ';' && !quoted:
+			return s[:i], s[i:]
+		}
+	}
+	return s, ""
+}
+
+// paramName is the name in ";name=value".
+func paramName(param string) string {
+	name, _, _ := strings.Cut(param[1:], "=")
+	return strings.Trim(name, " \t")
+}
+
+// topVia is the index of the first Via header, -1 if there is none.
+func topVia(req *wire.Request) int {
+	for i, h := range req.Headers() {
+		if n := h.Name(); strings.EqualFold(n, "Via") || strings.EqualFold(n, "v") {
+			return i
+		}
+	}
+	return -1
+}
+
+// sentByAddr reads the host of a sent-by if it is numeric.
+func sentByAddr(host string) (netip.Addr, bool) {
+	if host == "" || !strings.ContainsRune("0123456789abcdef:", rune(host[0])) {
+		return netip.Addr{}, false // a name: spares ParseAddr's error
+	}
+	a, err := netip.ParseAddr(host)
+	return a.Unmap(), err == nil && a.Zone() == ""
+}
+
+// replyPort is the port that responses to a request that came over UDP are sent to.
+// RFC 3261, 18.2.2: not done, maddr: it would let anybody point our answers at anybody.
+func replyPort(v *wire.Via, source netip.AddrPort) uint16 {
+	switch {
+	case v.HasRPort || v.Host == "":
+		return source.Port() // RFC 3581, 4
+	case v.Port != 0:
+		return uint16(v.Port)
+	}
+	return defaultPort(wire.UDP)
+}
+
+func defaultPort(p wire.Proto) uint16 {
+	if p.Secure() {
+		return 5061
+	}
+	return 5060
+}
+
+// Fallback says where the response to a request with this top Via goes when the flow it came on is gone: over a connection, to the address it came from
+// and the port its sender listens on; over UDP, to where it came from. ok is false if the Via names no address.
+// RFC 3261, 18.2.2; RFC 3581, 4
+func Fallback(v wire.Via) (hop wire.Hop, ok bool) {
+	proto, ok := wire.ParseProto(v.Transport)
+	if !ok || v.Port < 0 || v.Port > 65535 {
+		return wire.Hop{}, false
+	}
+	addr, ok := sentByAddr(v.Received)
+	if !ok {
+		addr, ok = sentByAddr(v.Host)
+	}
+	if !ok {
+		return wire.Hop{}, false
+	}
+	port := uint16(v.Port)
+	if proto == wire.UDP && v.RPort != 0 {
+		port = uint16(v.RPort)
+	}
+	if port == 0 {
+		port = defaultPort(proto)
+	}
+	hop = wire.Hop{Proto: proto, Addr: netip.AddrPortFrom(addr, port)}
+	if _, numeric := sentByAddr(v.Host); !numeric && proto.Secure() {
+		hop.Name = v.Host
+	}
+	return hop, true
+}
