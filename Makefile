@@ -1,0 +1,64 @@
+# build run test check gen fuzz bench interop bench-kamailio: see README.md.
+
+GO       ?= go
+FUZZTIME ?= 10m
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: all build run test check gen fuzz bench interop bench-kamailio tools
+
+all: build
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o signalbox ./cmd/signalbox
+
+# No configuration, no root: prints addresses and ready users. Arguments: make run ARGS='--udp :5070'
+run:
+	$(GO) run ./cmd/signalbox dev $(ARGS)
+
+# The outside peers: SIPp, baresip, linphonec, Kamailio, and a C compiler for the race detector.
+tools:
+	@interop/tools.sh install
+
+test: tools
+	@echo '== go test'
+	$(GO) test -vet=off $$(interop/tools.sh race) -shuffle=on -timeout 15m ./...
+	@interop/tools.sh report
+
+check:
+	@echo '== gofmt'
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "gofmt: $$unformatted"; exit 1; }
+	@echo '== go vet'
+	$(GO) vet ./...
+	@echo '== staticcheck'
+	$(GO) tool staticcheck ./...
+	@echo '== floors'
+	$(GO) test -vet=off ./internal/floors
+	@echo '== rfc'
+	$(GO) run ./rfc
+	git diff --exit-code rfc/COVERAGE.md interop/RESULTS.md
+
+# What is generated and committed. rfc/toc is made from the standards' texts, which are not part of the tree: go run ./rfc toc DIR.
+gen:
+	$(GO) generate ./...
+	$(GO) run ./rfc
+
+# Every fuzz target in turn, FUZZTIME each.
+fuzz:
+	@for pkg in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -vet=off -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			echo "== $$pkg $$target"; \
+			$(GO) test -vet=off -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+# Go benchmarks, compared with the last figures that were committed.
+bench:
+	$(GO) test -vet=off -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
+	@test ! -f docs/bench/go.txt || $(GO) tool benchstat docs/bench/go.txt bench.out
+
+interop: tools
+	interop/run.sh
+
+# Signalbox and Kamailio in turn, the same scenarios at the same rate. Arguments: make bench-kamailio ARGS='-rounds 5 -peak'
+bench-kamailio: tools
+	$(GO) run ./interop/bench $(ARGS)
