@@ -149,8 +149,11 @@ func (f *fakeFlow) ID() wire.FlowID        { return f.id }
 func (f *fakeFlow) SentBy() netip.AddrPort { return f.id.Local }
 
 func (f *fakeFlow) Send(b []byte) error {
-	if f.err != nil {
-		return f.err
+	f.s.mu.Lock()
+	err := f.err
+	f.s.mu.Unlock()
+	if err != nil {
+		return err
 	}
 	line, _, _ := strings.Cut(string(b), "\r\n")
 	word := strings.Fields(line)
@@ -159,8 +162,17 @@ func (f *fakeFlow) Send(b []byte) error {
 	} else {
 		f.s.note("> %s", word[0])
 	}
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
 	f.sent = append(f.sent, string(b))
 	return nil
+}
+
+// fail sets what Send returns.
+func (f *fakeFlow) fail(err error) {
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	f.err = err
 }
 
 func (f *fakeFlow) OnClose(fn func(error)) (stop func()) {
@@ -180,7 +192,7 @@ func (f *fakeFlow) waiting() (n int) {
 }
 
 func (f *fakeFlow) close() {
-	f.err = transport.ErrClosed
+	f.fail(transport.ErrClosed)
 	for _, fn := range f.closed {
 		if fn != nil {
 			fn(errors.New("connection reset"))

@@ -223,13 +223,13 @@ func TestServerINVITETransportError(t *testing.T) {
 			tx.OnFailure(func(err error) { failures = append(failures, err) })
 			return nil
 		}
-		s.udp.err = transport.ErrFull
+		s.udp.fail(transport.ErrFull)
 		s.in(s.udp, request("INVITE"))
-		s.udp.err = transport.ErrClosed
+		s.udp.fail(transport.ErrClosed)
 		s.respond(486, "b")
 		s.respond(486, "b")
 		s.alive(1, 0)
-		s.udp.err = nil
+		s.udp.fail(nil)
 		s.in(s.udp, request("INVITE"))
 		s.want(`0.000 < INVITE
 			0.000 tu INVITE
