@@ -1,0 +1,179 @@
+package proxy
+
+import (
+	"net/netip"
+	"strings"
+
+	"signalbox/internal/wire"
+)
+
+// admit decides who may send this request on, and proves who it is (RFC 3261, 16.3 step 6):
+//
+//   - a member of a dialog, by our Record-Route value: to the other side of that dialog;
+//   - a stranger, if the operator lets strangers in: to our own users;
+//   - everybody else authenticates, and is whom From says: to anywhere.
+func (c *call) admit() error {
+	if c.req.To.Tag == "" {
+		c.dialog = dialog{} // a route of some dialog proves nothing outside it
+	}
+	switch {
+	case c.dialog.forged:
+		return wire.Errorf(403, "", "proxy: Record-Route value was not signed for this dialog")
+	case c.dialog.valid && c.mayReach(c.dialog):
+		return nil
+	case c.dialog.valid:
+		return c.authenticate()
+	case len(c.routes) == 0 && c.fromStranger() && c.forOurUser():
+		c.stranger = true
+		return nil
+	}
+	if err := c.authenticate(); err != nil {
+		return err
+	}
+	if len(c.routes) > 0 {
+		return wire.Errorf(403, "", "proxy: pre-loaded Route %s", c.routes[0]) // nobody may aim our requests
+	}
+	return nil
+}
+
+// mayReach: the way to one of our phones is open to every member of its dialog. The way to another domain is open to our own side only, or a
+// stranger who was called once could send through us to anybody.
+func (c *call) mayReach(d dialog) bool {
+	if !d.to.foreign {
+		return true
+	}
+	return !d.from.foreign && d.from.flow.Remote.Addr() == c.tx.Flow.ID().Remote.Addr()
+}
+
+func (c *call) fromStranger() bool {
+	if c.p.Inbound != Any {
+		return false
+	}
+	_, local := c.p.Domains.Domain(c.req.From.URI.Host)
+	return !local
+}
+
+func (c *call) forOurUser() bool {
+	_, ok := c.p.Domains.AOR(c.uri)
+	return ok && !hasMaddr(c.uri)
+}
+
+func hasMaddr(u wire.URI) bool {
+	_, ok := u.Param("maddr")
+	return ok
+}
+
+// vouch makes the copy say no more than we know about the sender: the credentials for our realms are used up (RFC 3261, 22.3), and an identity
+// that a phone asserts counts for nothing; we assert the one that was proven, unless its owner asked for privacy. RFC 3325, 5 and 7
+func (c *call) vouch(req *wire.Request) {
+	if c.facts&hasCredentials != 0 {
+		c.dropCredentials(req, "Proxy-Authorization")
+		c.dropCredentials(req, "Authorization")
+	}
+	if c.facts&hasIdentity == 0 {
+		return
+	}
+	asserted := wire.Has(req, "P-Asserted-Identity")
+	wire.Del(req, "P-Asserted-Identity")
+	wire.Del(req, "P-Preferred-Identity")
+	if asserted && c.user != (wire.AOR{}) && !c.wantsPrivacy() {
+		wire.Add(req, "P-Asserted-Identity", "<"+c.user.String()+">")
+	}
+}
+
+func (c *call) wantsPrivacy() bool {
+	return c.facts&hasPrivacy != 0 && strings.Contains(strings.ToLower(wire.Get(c.req, "Privacy")), "id")
+}
+
+// dropCredentials removes those for realms of ours; others are for proxies further on.
+func (c *call) dropCredentials(req *wire.Request, name string) {
+	var others []string
+	for _, h := range req.Headers() {
+		if !strings.EqualFold(h.Name(), name) {
+			continue
+		}
+		realm, local := credentialsRealm(h.Value())
+		if local {
+			_, local = c.p.Domains.Domain(realm)
+		}
+		if !local {
+			others = append(others, h.Value())
+		}
+	}
+	wire.Del(req, name)
+	for _, value := range others {
+		wire.Add(req, name, value)
+	}
+}
+
+// credentialsRealm finds the realm in an Authorization value. RFC 7616, 3.4
+func credentialsRealm(value string) (realm string, ok bool) {
+	_, params, _ := strings.Cut(strings.TrimSpace(value), " ")
+	for params != "" {
+		name, rest, found := strings.Cut(params, "=")
+		if !found {
+			return "", false
+		}
+		name = strings.Trim(name, " \t,")
+		rest = strings.TrimLeft(rest, " \t")
+		var text string
+		if strings.HasPrefix(rest, `"`) {
+			text, params = quoted(rest[1:])
+		} else {
+			text, params, _ = strings.Cut(rest, ",")
+			text = strings.TrimSpace(text)
+		}
+		if strings.EqualFold(name, "realm") {
+			return text, true
+		}
+	}
+	return "", false
+}
+
+// quoted reads up to the closing quote and undoes the escapes.
+func quoted(s string) (text, rest string) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			return b.String(), s[i+1:]
+		case s[i] == '\\' && i+1 < len(s):
+			i++
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String(), ""
+}
+
+// reachable tells whether a request for another domain may go to an address: never to this machine, nor into the network it stands in. Names
+// and numbers in URIs come from strangers, and they would make the server their tunnel into the LAN.
+func (p *Proxy) reachable(h wire.Hop) bool {
+	if p.AllowPrivate {
+		return true
+	}
+	return public(h.Addr.Addr()) && !p.Network.IsLocal(h.Addr.Addr().Unmap().String(), int(h.Addr.Port()))
+}
+
+// notPublic lists what netip.Addr's own methods leave out: "this" network, shared address space (RFC 6598), reserved space with the
+// broadcast address, and the IPv6 forms that carry an IPv4 address inside (NAT64, 6to4).
+var notPublic = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),
+	netip.MustParsePrefix("100.64.0.0/10"),
+	netip.MustParsePrefix("240.0.0.0/4"),
+	netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("2002::/16"),
+	netip.MustParsePrefix("::/96"),
+}
+
+func public(a netip.Addr) bool {
+	a = a.Unmap()
+	if !a.IsGlobalUnicast() || a.IsPrivate() || a.IsLoopback() || a.IsLinkLocalUnicast() {
+		return false
+	}
+	for _, p := range notPublic {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"signalbox/internal/auth"
+	"signalbox/internal/transaction"
+	"signalbox/internal/wire"
+)
+
+// call is the response context of RFC 3261, 16.7: one request, the branches it was forwarded on, and what came back. It belongs to the
+// owner of its server transaction.
+type call struct {
+	p     *Proxy
+	tx    *transaction.Server
+	owner *transaction.Owner
+	req   *wire.Request // as received, never changed
+	facts facts
+	vias  int
+	mark  loopMark
+
+	// What 16.4 made of the request.
+	uri      wire.URI // its Request-URI
+	routes   []string // the Route values that remain
+	popped   int      // topmost Route values that were ours
+	rerouted bool     // popping alone does not make routes: a strict router sent the request
+	dialog   dialog
+
+	// Who sent it.
+	user     wire.AOR // authenticated, the zero value otherwise
+	stranger bool     // let in without authentication
+
+	// The response context.
+	breadth  int      // Max-Breadth that is not in use. RFC 5393, 5.3.2
+	targets  []target // not tried yet, by falling q
+	q        int      // of those that are being tried
+	branches []*branch
+	pending  int     // branches without a final response
+	finals   []final // responses to choose the best of. RFC 3261, 16.7 step 4
+	ring     *transaction.Timer
+
+	advancing bool // advance is running
+	closed    bool // no new branches
+	cancelled bool // the caller gave up
+	responded bool // a final response was sent
+
+	// Room for the usual call of one branch, so that it needs no memory of its own.
+	oneTarget [1]target
+	oneBranch [1]*branch
+	oneFinal  [1]final
+	first     branch
+}
+
+func (p *Proxy) newCall(tx *transaction.Server) *call {
+	c := &call{p: p, tx: tx, owner: tx.Owner(), req: tx.Request, uri: tx.Request.URI}
+	c.facts, c.vias = survey(tx.Request.Headers())
+	c.branches = c.oneBranch[:0]
+	c.finals = c.oneFinal[:0]
+	return c
+}
+
+// invite: only an INVITE rings, is cancelled and has Timer C.
+func (c *call) invite() bool { return c.req.CSeq.Method == "INVITE" }
+
+// authenticate proves the sender to be a user of ours and the owner of the From address: 407, or 403. RFC 3261, 22.3
+func (c *call) authenticate() error {
+	from := c.req.From.URI
+	realm, local := c.p.Domains.Domain(from.Host)
+	if !local || !from.IsSIP() {
+		realm = c.p.Domains.Primary()
+	}
+	id, refused := c.p.Auth.Verify(c.req, auth.Proxy, realm, c.tx.Flow.ID())
+	if refused != nil {
+		return refused
+	}
+	aor, ok := c.p.Domains.AOR(from)
+	if !ok || aor.User != id.User || aor.Host != id.Realm {
+		return wire.Errorf(403, "", "proxy: %s@%s sent From %s", id.User, id.Realm, from.Raw)
+	}
+	c.user = aor
+	return nil
+}

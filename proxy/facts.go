@@ -1,0 +1,56 @@
+package proxy
+
+import (
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+)
+
+// facts say which header fields a request has, of those that a proxy looks at: one pass over the list instead of one for each.
+type facts uint16
+
+const (
+	hasRoute facts = 1 << iota
+	hasProxyRequire
+	hasCredentials // Authorization or Proxy-Authorization
+	hasIdentity    // P-Asserted-Identity or P-Preferred-Identity
+	hasMaxBreadth
+	hasPrivacy
+)
+
+// survey looks at every header field once. vias counts the Via fields (not the values in them, but more than one value in the only field counts too).
+func survey(headers []sip.Header) (f facts, vias int) {
+	for _, h := range headers {
+		name := h.Name()
+		switch len(name) {
+		case 1, 3:
+			if isVia(name) {
+				vias++
+				if strings.IndexByte(h.Value(), ',') >= 0 {
+					vias++
+				}
+			}
+		case 5:
+			f.note(name, "Route", hasRoute)
+		case 7:
+			f.note(name, "Privacy", hasPrivacy)
+		case 11:
+			f.note(name, "Max-Breadth", hasMaxBreadth)
+		case 13:
+			f.note(name, "Proxy-Require", hasProxyRequire)
+			f.note(name, "Authorization", hasCredentials)
+		case 19:
+			f.note(name, "Proxy-Authorization", hasCredentials)
+			f.note(name, "P-Asserted-Identity", hasIdentity)
+		case 20:
+			f.note(name, "P-Preferred-Identity", hasIdentity)
+		}
+	}
+	return f, vias
+}
+
+func (f *facts) note(name, want string, fact facts) {
+	if strings.EqualFold(name, want) {
+		*f |= fact
+	}
+}
