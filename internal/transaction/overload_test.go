@@ -1,0 +1,130 @@
+package transaction
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+
+	"signalbox/internal/wire"
+)
+
+// hardening 55: beyond the limit new requests get 503 with Retry-After and leave nothing; BYE, CANCEL, ACK and requests within dialogs have a share of their own.
+func TestLimit(t *testing.T) {
+	play(t, func(s *stage) {
+		n := 0
+		in := func(method string, replace ...string) string {
+			n++
+			s.in(s.udp, request(method, append(replace, "z9hG4bKa1", fmt.Sprintf("z9hG4bKl%d", n))...))
+			return s.udp.last()
+		}
+		s.serve = func(tx *Server) error { tx.Reply(200, ""); return nil }
+		for range 14 {
+			in("MESSAGE")
+		}
+		s.alive(14, 0)
+		refused := in("MESSAGE")
+		if !strings.HasPrefix(refused, "SIP/2.0 503 ") || !strings.Contains(refused, "\r\nRetry-After: ") {
+			t.Errorf("got %s", refused)
+		}
+		s.alive(14, 0)
+		n--
+		if again := in("MESSAGE"); again != refused {
+			t.Error("the retransmission was refused otherwise")
+		}
+		if got := in("BYE"); !strings.HasPrefix(got, "SIP/2.0 200 ") {
+			t.Errorf("BYE: %s", got)
+		}
+		if got := in("INFO", "bob@example.org>", "bob@example.org>;tag=b"); !strings.HasPrefix(got, "SIP/2.0 200 ") {
+			t.Errorf("INFO in a dialog: %s", got)
+		}
+		s.alive(16, 0)
+		if got := in("BYE"); !strings.HasPrefix(got, "SIP/2.0 503 ") {
+			t.Errorf("BYE beyond everything: %s", got)
+		}
+		s.lines = nil
+		in("ACK")
+		s.want(`0.000 < ACK
+			0.000 tu ACK`)
+		s.at(32)
+		s.alive(0, 0)
+		if got := in("MESSAGE"); !strings.HasPrefix(got, "SIP/2.0 200 ") {
+			t.Errorf("after the flood: %s", got)
+		}
+		if got := s.layer.Counts().Refused; got != 3 {
+			t.Errorf("%d refused", got)
+		}
+	}, func(c *Config) { c.Limits.Transactions = 16 })
+}
+
+// hardening 55: ACKs without INVITE, CANCELs without INVITE and retransmissions leave no more than a completed transaction each.
+func TestStorm(t *testing.T) {
+	play(t, func(s *stage) {
+		for i := range 200 {
+			branch := fmt.Sprintf("z9hG4bKs%d", i)
+			for range 3 {
+				s.layer.ReceiveRequest(s.udp, request("ACK", "z9hG4bKa1", branch))
+				s.layer.ReceiveRequest(s.udp, request("CANCEL", "z9hG4bKa1", branch))
+			}
+		}
+		s.alive(200, 0)
+		s.at(32)
+		s.alive(0, 0)
+		s.lines = nil
+	})
+}
+
+// A completed transaction keeps its key and its response: at most 1 KB, however large the request was.
+func TestCompletedMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("100,000 transactions")
+	}
+	const n = 100_000
+	for _, method := range []string{"MESSAGE", "INVITE"} {
+		l := New(Config{
+			Logger:  slog.New(slog.DiscardHandler),
+			Handler: handlerFunc(func(tx *Server) error { tx.Reply(404, ""); return nil }),
+		})
+		f := &nullFlow{id: wire.FlowID{Proto: wire.UDP}}
+		before := heap()
+		for i := range n {
+			l.ReceiveRequest(f, request(method, "z9hG4bKa1", fmt.Sprintf("z9hG4bK%032d", i), "Max-Forwards: 70", "Max-Forwards: 70\r\nX-Filler: "+strings.Repeat("x", 1000)))
+		}
+		each := (heap() - before) / n
+		t.Logf("%s: %d bytes per completed transaction, %d of them its response", method, each, f.size)
+		if each > 1024 {
+			t.Errorf("%s: %d bytes", method, each)
+		}
+		if got := l.Counts().Servers; got != n {
+			t.Errorf("%d transactions", got)
+		}
+		l.Close()
+		runtime.KeepAlive(l)
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// nullFlow is a flow into nowhere.
+type nullFlow struct {
+	id   wire.FlowID
+	size int
+}
+
+func (f *nullFlow) ID() wire.FlowID            { return f.id }
+func (f *nullFlow) SentBy() netip.AddrPort     { return f.id.Local }
+func (f *nullFlow) OnClose(func(error)) func() { return func() {} }
+func (f *nullFlow) Send(b []byte) error {
+	if f.size == 0 {
+		f.size = len(b)
+	}
+	return nil
+}
