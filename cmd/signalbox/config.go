@@ -1,0 +1,346 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"signalbox/internal/wire"
+)
+
+// configFile is the TOML file, key by key. README.md, "Configuration", is its reference.
+type configFile struct {
+	Domain  string   `toml:"domain"`
+	Domains []string `toml:"domains"`
+	Listen  struct {
+		UDP       any `toml:"udp"` // a string or a list of strings, "" is off
+		TCP       any `toml:"tcp"`
+		TLS       any `toml:"tls"`
+		HTTPS     any `toml:"https"`
+		HTTP      any `toml:"http"`
+		Advertise any `toml:"advertise"` // as the listeners, but IP addresses
+	} `toml:"listen"`
+	TLS struct {
+		Cert  string `toml:"cert"`
+		Key   string `toml:"key"`
+		CA    string `toml:"ca"`
+		Local bool   `toml:"local"`
+	} `toml:"tls"`
+	Store struct {
+		Database string `toml:"database"`
+		Location string `toml:"location"`
+	} `toml:"store"`
+	Auth struct {
+		Inbound string `toml:"inbound"`
+	} `toml:"auth"`
+	Proxy struct {
+		AllowPrivate bool `toml:"allow_private"`
+	} `toml:"proxy"`
+	Limits limits `toml:"limits"`
+	Log    struct {
+		Level  string `toml:"level"`
+		Format string `toml:"format"`
+	} `toml:"log"`
+}
+
+// limits are the bounds an operator of a large site sets; 0 leaves the default of the room that keeps the bound.
+type limits struct {
+	Transactions          int `toml:"transactions"`
+	Connections           int `toml:"connections"`
+	ConnectionsPerAddress int `toml:"connections_per_address"`
+	ContactsPerAOR        int `toml:"contacts_per_aor"`
+	RegistrationMin       int `toml:"registration_min"` // seconds, as the next two
+	RegistrationDefault   int `toml:"registration_default"`
+	RegistrationMax       int `toml:"registration_max"`
+}
+
+// levelTrace shows whole messages.
+const levelTrace = slog.LevelDebug - 4
+
+// config is a checked configuration with all defaults filled in.
+type config struct {
+	domains       []string
+	aliases       []string     // addresses that count as the first domain (dev)
+	udp, tcp, tls []string     // listen addresses, "IP:PORT" or ":PORT"
+	advertise     []netip.Addr // at most one of each family
+	cert, key, ca string       // files; no cert: a local CA in the data directory
+	database      string       // path of the SQLite file
+	volatile      bool         // bindings are not stored
+	inbound       string
+	allowPrivate  bool
+	limits        limits
+	level         slog.Level
+	format        string // auto, text, json
+
+	places *places // nil without a file
+}
+
+// dataDir is where the database, the control socket, the lock and the local CA live.
+func (c *config) dataDir() string { return filepath.Dir(c.database) }
+
+// serveDefaults is production: everything but the domain has a default.
+func serveDefaults() *config {
+	return &config{
+		udp: []string{":5060"}, tcp: []string{":5060"}, tls: []string{":5061"},
+		database: "signalbox.db",
+		inbound:  "authenticated",
+		level:    slog.LevelInfo,
+		format:   "auto",
+	}
+}
+
+// loadConfig reads a file over defaults. An error is one or several configErrors.
+func loadConfig(path string, c *config) (*config, error) {
+	doc, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	// An editor's byte order mark is no key.
+	doc = bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf"))
+	p := newPlaces(path, doc)
+	var f configFile
+	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&f); err != nil {
+		return nil, p.decodeErrors(err)
+	}
+	c.places = p
+	check := checker{places: p}
+	check.file(c, &f)
+	if err := errors.Join(check.found...); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// checker turns the file's values into a config and collects every finding, so that one run shows them all.
+type checker struct {
+	*places
+	found []error
+}
+
+func (k *checker) bad(key, format string, args ...any) {
+	k.found = append(k.found, k.errorf(key, format, args...))
+}
+
+func (k *checker) file(c *config, f *configFile) {
+	k.domains(c, f)
+	k.addresses("listen.udp", f.Listen.UDP, &c.udp)
+	k.addresses("listen.tcp", f.Listen.TCP, &c.tcp)
+	k.addresses("listen.tls", f.Listen.TLS, &c.tls)
+	k.notBuilt("listen.https", f.Listen.HTTPS)
+	k.notBuilt("listen.http", f.Listen.HTTP)
+	k.advertise(c, f.Listen.Advertise)
+	k.tls(c, f)
+	k.store(c, f)
+	k.choice("auth.inbound", f.Auth.Inbound, &c.inbound, "authenticated", "any")
+	c.allowPrivate = f.Proxy.AllowPrivate
+	k.limits(c, f.Limits)
+	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
+	level := "info"
+	k.choice("log.level", f.Log.Level, &level, "error", "warn", "info", "debug", "trace")
+	c.level = map[string]slog.Level{"error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug, "trace": levelTrace}[level]
+	if len(c.udp)+len(c.tcp)+len(c.tls) == 0 {
+		k.bad("listen", "everything is turned off: give at least one of udp, tcp, tls")
+	}
+}
+
+func (k *checker) domains(c *config, f *configFile) {
+	names := f.Domains
+	switch {
+	case f.Domain != "" && len(names) > 0:
+		k.bad("domains", "give domain or domains, not both")
+	case f.Domain != "":
+		c.domains = []string{k.domain("domain", f.Domain)}
+	case len(names) > 0:
+		c.domains = nil
+		for i, name := range names {
+			c.domains = append(c.domains, k.domain(fmt.Sprintf("domains[%d]", i), name))
+		}
+	case len(c.domains) == 0:
+		k.bad("domain", `missing: which domain do the phones register with? domain = "example.org"`)
+	}
+}
+
+func (k *checker) domain(key, name string) string {
+	host := strings.Trim(name, "[]")
+	if addr, err := netip.ParseAddr(host); err == nil && addr.Is6() {
+		name = "[" + host + "]"
+	}
+	u, err := wire.ParseURI("sip:" + name)
+	if err != nil || u.User != "" || u.Port != 0 || u.Params != "" || u.Headers != "" {
+		k.bad(key, "%q is not a domain name: a host name such as example.org, without port or user", name)
+		return name
+	}
+	return u.Host
+}
+
+// addresses reads one transport's listen addresses. A transport that the file does not name keeps its default.
+func (k *checker) addresses(key string, value any, to *[]string) {
+	if value == nil {
+		return
+	}
+	*to = nil
+	for _, s := range k.list(key, value) {
+		if err := checkAddress(s.value); err != nil {
+			k.bad(s.key, "%v", err)
+		} else if slices.Contains(*to, s.value) {
+			k.bad(s.key, "%s is listed twice", s.value)
+		} else {
+			*to = append(*to, s.value)
+		}
+	}
+}
+
+// item is one string of a value that may be a string or a list of strings.
+type item struct{ key, value string }
+
+// list reads such a value; an empty string is an empty list.
+func (k *checker) list(key string, value any) (items []item) {
+	switch v := value.(type) {
+	case nil:
+	case string:
+		if v != "" {
+			items = append(items, item{key, v})
+		}
+	case []any:
+		for i, one := range v {
+			at := fmt.Sprintf("%s[%d]", key, i)
+			s, ok := one.(string)
+			if !ok {
+				k.bad(at, "wrong type: want a string in quotes")
+				continue
+			}
+			items = append(items, item{at, s})
+		}
+	default:
+		k.bad(key, "wrong type: want a string in quotes or a list of strings")
+	}
+	return items
+}
+
+func checkAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err == nil && host != "" {
+		_, err = netip.ParseAddr(host)
+	}
+	if err != nil {
+		return fmt.Errorf(`%q is not an address to listen on: want "IP:PORT" or ":PORT"`, s)
+	}
+	return nil
+}
+
+func (k *checker) notBuilt(key string, value any) {
+	var addresses []string
+	k.addresses(key, value, &addresses)
+	if len(addresses) > 0 {
+		k.bad(key, `not built yet: this version has no web pages and no SIP over WebSocket; use "" or leave it out`)
+	}
+}
+
+func (k *checker) advertise(c *config, value any) {
+	for _, s := range k.list("listen.advertise", value) {
+		addr, err := netip.ParseAddr(s.value)
+		switch {
+		case err != nil || addr.IsUnspecified():
+			k.bad(s.key, "%q is not an IP address", s.value)
+		case slices.ContainsFunc(c.advertise, func(a netip.Addr) bool { return a.Is4() == addr.Unmap().Is4() }):
+			k.bad(s.key, "one address of each family at most")
+		default:
+			c.advertise = append(c.advertise, addr.Unmap())
+		}
+	}
+}
+
+func (k *checker) tls(c *config, f *configFile) {
+	c.cert, c.key, c.ca = k.path(f.TLS.Cert), k.path(f.TLS.Key), k.path(f.TLS.CA)
+	switch {
+	case (c.cert == "") != (c.key == ""):
+		key := "tls.cert"
+		if c.cert == "" {
+			key = "tls.key"
+		}
+		k.bad(key, "cert and key go together: give both files, or neither for a local CA")
+	case c.cert != "" && f.TLS.Local:
+		k.bad("tls.local", "either the files cert and key, or local = true")
+	}
+	for _, file := range []struct{ key, path string }{{"tls.cert", c.cert}, {"tls.key", c.key}, {"tls.ca", c.ca}} {
+		if file.path == "" {
+			continue
+		}
+		if _, err := os.Stat(file.path); err != nil {
+			k.bad(file.key, "%v", err)
+		}
+	}
+}
+
+func (k *checker) store(c *config, f *configFile) {
+	if s := f.Store.Database; s != "" {
+		path, ok := strings.CutPrefix(s, "sqlite:")
+		if !ok || path == "" {
+			k.bad("store.database", `%q: want "sqlite:PATH"`, s)
+			return
+		}
+		c.database = path
+	}
+	if k.at["store.database"] != 0 || !filepath.IsAbs(c.database) && c.database == serveDefaults().database {
+		c.database = k.path(c.database)
+	}
+	location := "sqlite"
+	k.choice("store.location", f.Store.Location, &location, "sqlite", "memory")
+	c.volatile = location == "memory"
+}
+
+// path makes a path of the file absolute: it is relative to the configuration, not to where the program was started.
+func (k *checker) path(s string) string {
+	if s == "" || filepath.IsAbs(s) {
+		return s
+	}
+	return filepath.Join(filepath.Dir(k.places.file), s)
+}
+
+func (k *checker) choice(key, value string, to *string, allowed ...string) {
+	switch {
+	case value == "":
+	case slices.Contains(allowed, value):
+		*to = value
+	default:
+		k.bad(key, "%q: want one of %s", value, strings.Join(allowed, ", "))
+	}
+}
+
+// maxExpires is where delta-seconds end: 2**32-1 (RFC 3261, 20.19); a year is enough for anybody.
+const maxExpires = int(365 * 24 * time.Hour / time.Second)
+
+func (k *checker) limits(c *config, l limits) {
+	for _, one := range []struct {
+		key      string
+		value    int
+		min, max int
+	}{
+		{"limits.transactions", l.Transactions, 100, 10_000_000},
+		{"limits.connections", l.Connections, 10, 1_000_000},
+		{"limits.connections_per_address", l.ConnectionsPerAddress, 1, 1_000_000},
+		{"limits.contacts_per_aor", l.ContactsPerAOR, 1, 100},
+		{"limits.registration_min", l.RegistrationMin, 1, 3600}, // above an hour 423 is forbidden: RFC 3261, 10.3 step 7
+		{"limits.registration_default", l.RegistrationDefault, 1, maxExpires},
+		{"limits.registration_max", l.RegistrationMax, 1, maxExpires},
+	} {
+		if _, given := k.at[one.key]; given && (one.value < one.min || one.value > one.max) {
+			k.bad(one.key, "%d: want a number from %d to %d", one.value, one.min, one.max)
+		}
+	}
+	c.limits = l
+}

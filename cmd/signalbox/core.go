@@ -1,0 +1,95 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"signalbox/internal/auth"
+	"signalbox/internal/database"
+	"signalbox/internal/transaction"
+	"signalbox/internal/transport"
+	"signalbox/internal/wire"
+	"signalbox/location"
+	"signalbox/proxy"
+	"signalbox/registrar"
+)
+
+// parts is what the signalling core is assembled from: real sockets and a database in the server, memory in the ladder tests.
+type parts struct {
+	config    *config
+	domains   *wire.Domains
+	users     accounts
+	bindings  *location.Service
+	resolver  proxy.Resolver
+	network   transport.Network
+	fallback  func(top *wire.Via) (transport.Flow, error)
+	nonceKey  []byte // for Digest nonces
+	routeKey  []byte // for Record-Route signatures
+	log       *slog.Logger
+	finished  func(tx *transaction.Server, code int, took time.Duration)
+	badSecret func(user, source string)
+}
+
+// accounts are the users in memory.
+type accounts interface {
+	Get(name, domain string) (database.User, bool)
+}
+
+// directory shows the accounts to the rooms, each of which asks for less.
+type directory struct{ accounts }
+
+// HA1 serves auth.
+func (d directory) HA1(name, realm string) (md5, sha256 string, ok bool) {
+	u, ok := d.Get(name, realm)
+	return u.MD5, u.SHA256, ok
+}
+
+// Exists serves proxy and registrar.
+func (d directory) Exists(name, domain string) bool {
+	_, ok := d.Get(name, domain)
+	return ok
+}
+
+// core is the signalling: transactions, and the dispatcher with registrar and proxy behind it.
+type core struct {
+	layer    *transaction.Layer
+	dispatch *dispatcher
+}
+
+func newCore(p parts) (*core, error) {
+	users := directory{p.users}
+	verifier, err := auth.NewVerifier(auth.Config{Users: users, Key: p.nonceKey, Failed: p.badSecret})
+	if err != nil {
+		return nil, err
+	}
+	c := &core{dispatch: &dispatcher{domains: p.domains}}
+	c.layer = transaction.New(transaction.Config{
+		Handler:  c.dispatch,
+		Finished: p.finished,
+		Fallback: p.fallback,
+		Limits:   transaction.Limits{Transactions: p.config.limits.Transactions},
+		Logger:   p.log,
+	})
+	c.dispatch.registrar, err = registrar.New(registrar.Config{})
+	if err != nil {
+		c.layer.Close()
+		return nil, err
+	}
+	c.dispatch.proxy, err = proxy.New(proxy.Config{
+		Domains:      p.domains,
+		Users:        users,
+		Auth:         verifier,
+		Location:     p.bindings,
+		Resolver:     p.resolver,
+		Network:      p.network,
+		Layer:        c.layer,
+		Key:          p.routeKey,
+		Inbound:      proxy.Inbound(p.config.inbound),
+		AllowPrivate: p.config.allowPrivate,
+	})
+	if err != nil {
+		c.layer.Close()
+		return nil, err
+	}
+	return c, nil
+}

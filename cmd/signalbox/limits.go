@@ -1,0 +1,24 @@
+package main
+
+import "time"
+
+const (
+	// drainTime is how long a stopping server waits for its transactions: what service managers and people accept.
+	drainTime = 10 * time.Second
+	// drainRetryAfter is the Retry-After of the 503 sent while draining: a restart takes less.
+	drainRetryAfter = 5
+	// lockWait is how long a command waits for another one, or for a server that is just starting with a million bindings.
+	lockWait = 30 * time.Second
+	// serverLockWait is how long a starting server waits for a command that works on the database.
+	serverLockWait = 5 * time.Second
+	// closeTime is for what follows the drain: what is queued on sockets, and the last commit.
+	closeTime = 3 * time.Second
+	// maxPassword bounds a password read from a stream.
+	maxPassword = 1 << 10
+	// logBuffer is how much log waits for a slow reader before lines are dropped, and counted.
+	logBuffer = 4 << 20
+	// logDelay is how old a line may get before it is written.
+	logDelay = 100 * time.Millisecond
+	// maxLogValue bounds what one value of a message takes in a log line.
+	maxLogValue = 256
+)

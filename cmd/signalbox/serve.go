@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func (a *app) serve() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server",
+		Long: "Run the server in the foreground until SIGTERM or SIGINT: it then refuses new requests with 503, lets the running ones end (at most 10 s)\n" +
+			"and exits 0. A second signal ends it at once. SIGHUP reads the accounts again.",
+		Args: takes(),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.load(serveDefaults())
+			if err != nil {
+				return err
+			}
+			return a.runServer(cmd.Context(), c, nil)
+		},
+	}
+}
+
+var errKilled = errors.New("stopped by a second signal")
+
+// runServer serves until a signal or the end of ctx. ready is told when the server takes requests.
+func (a *app) runServer(ctx context.Context, c *config, ready func(*server) error) (err error) {
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+
+	out := newSink(a.stderr)
+	defer out.close()
+	style := styleOf(c.format, a.stderr)
+	log := newLogger(out, style, c.level)
+	s, err := startServer(ctx, c, &requestLog{sink: out, style: style, started: time.Now()}, log)
+	if err != nil {
+		return err
+	}
+	if ready != nil {
+		if err := ready(s); err != nil {
+			return errors.Join(err, s.stop(ctx))
+		}
+	}
+	log.Info("ready", "version", version, "domains", strings.Join(c.domains, ","), "listening", strings.Join(s.Status().Listening, ", "),
+		"users", s.users.Len(), "registrations", s.bindings.Len())
+	s.untilStopped(ctx, signals)
+
+	log.Info("stopping: new requests are refused, running ones end")
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return s.shutdown(ctx, signals)
+}
+
+// untilStopped returns when the server is to end.
+func (s *server) untilStopped(ctx context.Context, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return
+			}
+			if err := s.Reload(); err != nil {
+				s.log.Error("reload", "error", err)
+			} else {
+				s.log.Info("accounts read again", "users", s.users.Len())
+			}
+		}
+	}
+}
+
+// shutdown drains and stops, unless a second signal comes.
+func (s *server) shutdown(ctx context.Context, signals <-chan os.Signal) error {
+	done := make(chan error, 1)
+	go func() {
+		s.drain(ctx)
+		// What remains is closing, flushing and one commit: it gets its own time, so that a drain that took all of it still ends well.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		done <- s.stop(ctx)
+	}()
+	for {
+		select {
+		case err := <-done:
+			s.log.Info("stopped")
+			return err
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return errKilled
+			}
+		}
+	}
+}
+
+// blame finds the listen address that cannot be had and says where it was written.
+func (c *config) blame(err error) error {
+	for _, l := range []struct {
+		key, network string
+		addrs        []string
+	}{{"udp", "udp", c.udp}, {"tcp", "tcp", c.tcp}, {"tls", "tcp", c.tls}} {
+		for i, addr := range l.addrs {
+			reason := tryListen(l.network, addr)
+			if reason == nil {
+				continue
+			}
+			return c.listenError(l.key, i, addr, reason)
+		}
+	}
+	return err
+}
+
+func (c *config) listenError(key string, i int, addr string, reason error) error {
+	e := &listenError{key: key, addr: addr, reason: reason}
+	if c.places == nil {
+		return e
+	}
+	full := "listen." + key
+	if one := fmt.Sprintf("%s[%d]", full, i); c.places.at[one] != 0 {
+		full = one
+	}
+	return c.places.errorf(full, "%s: %v", addr, reason)
+}
+
+// listenError is an address that cannot be listened on and stands in no file.
+type listenError struct {
+	key, addr string
+	reason    error
+}
+
+func (e *listenError) Error() string { return e.key + " " + e.addr + ": " + e.reason.Error() }
+
+// tryListen says why an address cannot be listened on.
+func tryListen(network, addr string) error {
+	var err error
+	if network == "udp" {
+		var c net.PacketConn
+		if c, err = net.ListenPacket(network, addr); err == nil {
+			c.Close()
+		}
+	} else {
+		var l net.Listener
+		if l, err = net.Listen(network, addr); err == nil {
+			l.Close()
+		}
+	}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	return err
+}

@@ -1,0 +1,233 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"signalbox/internal/console"
+	"signalbox/internal/database"
+	"signalbox/internal/resolve"
+	"signalbox/internal/transport"
+	"signalbox/internal/wire"
+	"signalbox/location"
+)
+
+// server is the running program.
+type server struct {
+	config   *config
+	log      *slog.Logger
+	requests *requestLog
+	started  time.Time
+
+	domains  *wire.Domains
+	db       *database.DB
+	users    *database.Users
+	bindings *location.Service
+	network  *transport.Transport
+	core     *core
+
+	undo []func(context.Context) error // what start did, to be undone backwards
+}
+
+// startServer opens the data directory, assembles the rooms and begins to serve. It has undone everything when it returns an error.
+func startServer(ctx context.Context, c *config, requests *requestLog, log *slog.Logger) (*server, error) {
+	s := &server{config: c, log: log, requests: requests, started: time.Now()}
+	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.assemble, s.serveControl} {
+		if err := step(ctx); err != nil {
+			return nil, errors.Join(err, s.stop(ctx))
+		}
+	}
+	s.network.Start(s.core.layer)
+	return s, nil
+}
+
+func (s *server) onStop(fn func(context.Context) error) { s.undo = append(s.undo, fn) }
+
+// stop undoes what start did, the last first.
+func (s *server) stop(ctx context.Context) error {
+	var all []error
+	for _, fn := range slices.Backward(s.undo) {
+		all = append(all, fn(ctx))
+	}
+	s.undo = nil
+	return errors.Join(all...)
+}
+
+func (s *server) lockDirectory(ctx context.Context) error {
+	lock, err := waitLock(ctx, s.config.dataDir(), "a signalbox server")
+	if err != nil {
+		return err
+	}
+	s.onStop(func(context.Context) error { lock.release(); return nil })
+	return nil
+}
+
+func (s *server) openStore(ctx context.Context) (err error) {
+	if s.db, err = database.Open(ctx, s.config.database); err != nil {
+		return err
+	}
+	s.onStop(func(context.Context) error { return s.db.Close() })
+	if s.users, err = s.db.Users(ctx); err != nil {
+		return err
+	}
+	s.bindings, err = location.Open(s.db.SQL(), location.Config{Volatile: s.config.volatile, Changed: s.bindingChanged})
+	if err != nil {
+		return err
+	}
+	s.onStop(s.bindings.Close)
+	return nil
+}
+
+// bindingChanged logs what no request line tells.
+func (s *server) bindingChanged(aor wire.AOR, before, after []location.Binding, why location.Reason) {
+	if why == location.Expired {
+		s.log.Info("registration expired", "address", harmless(aor.User+"@"+aor.Host), "contacts_left", len(after))
+	}
+}
+
+// bind opens the listeners; nothing is read from them yet.
+func (s *server) bind(context.Context) (err error) {
+	c := transport.Config{
+		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls,
+		Advertise: s.config.advertise,
+		Logger:    s.log,
+		Limits:    transport.Limits{Connections: s.config.limits.Connections, PerAddress: s.config.limits.ConnectionsPerAddress},
+	}
+	if s.config.level <= levelTrace {
+		c.Trace = s.requests.trace
+	}
+	if err := s.certificates(&c); err != nil {
+		return err
+	}
+	if s.network, err = transport.New(c); err != nil {
+		return s.config.blame(err)
+	}
+	s.onStop(s.network.Close)
+	return nil
+}
+
+// certificates gives the transport its certificate: the operator's files, or a CA of our own in the data directory.
+func (s *server) certificates(c *transport.Config) error {
+	if s.config.ca != "" {
+		pem, err := os.ReadFile(s.config.ca)
+		if err != nil {
+			return err
+		}
+		c.Roots = x509.NewCertPool()
+		if !c.Roots.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("%s: no certificate in it", s.config.ca)
+		}
+	}
+	switch {
+	case s.config.cert != "":
+		files, err := transport.NewCertFiles(s.config.cert, s.config.key, s.log)
+		if err != nil {
+			return err
+		}
+		c.Certificate = files.Certificate
+	case len(s.config.tls) > 0:
+		ca, err := transport.OpenLocalCA(filepath.Join(s.config.dataDir(), "tls"), slices.Concat(s.config.domains, s.config.aliases))
+		if err != nil {
+			return err
+		}
+		c.Certificate = ca.Certificate
+	}
+	return nil
+}
+
+func (s *server) assemble(ctx context.Context) error {
+	nonceKey, err := s.db.Secret(ctx, "nonce")
+	if err != nil {
+		return err
+	}
+	routeKey, err := s.db.Secret(ctx, "record-route")
+	if err != nil {
+		return err
+	}
+	s.domains = wire.NewDomains(s.config.domains, s.config.aliases)
+	p := parts{
+		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
+		network: s.network, fallback: s.fallback, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		badSecret: func(user, source string) {
+			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
+		},
+	}
+	if s.config.level <= slog.LevelInfo {
+		p.finished = s.requests.finished
+	}
+	if s.core, err = newCore(p); err != nil {
+		return err
+	}
+	s.onStop(func(context.Context) error { s.core.layer.Close(); return nil })
+	return nil
+}
+
+// resolverConfig offers the transports and address families that we listen on: we cannot be answered on others.
+func (s *server) resolverConfig() resolve.Config {
+	c := resolve.Config{Logger: s.log}
+	for _, l := range s.network.Addrs() {
+		if !slices.Contains(c.Protos, l.Proto) {
+			c.Protos = append(c.Protos, l.Proto)
+		}
+		if l.Addr.Addr().Is4() {
+			c.IPv4 = true
+		} else {
+			c.IPv6 = true
+		}
+	}
+	return c
+}
+
+// fallback opens the connection for a response whose own is gone. RFC 3261, 18.2.2
+func (s *server) fallback(top *wire.Via) (transport.Flow, error) {
+	hop, ok := transport.Fallback(*top)
+	if !ok {
+		return nil, transport.ErrClosed
+	}
+	return s.network.Dial(hop)
+}
+
+func (s *server) serveControl(context.Context) error {
+	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains}
+	c, err := startControl(s.config.dataDir(), console.Handler(desk, s), s.log)
+	if err != nil {
+		return err
+	}
+	s.onStop(c.stop)
+	return nil
+}
+
+// Status serves GET /v1/status.
+func (s *server) Status() console.Status {
+	st := console.Status{
+		Version: version, PID: os.Getpid(), Started: s.started, Domains: s.domains.Names(),
+		Users: s.users.Len(), Registrations: s.bindings.Len(), Transactions: s.core.layer.Active(), Draining: s.core.dispatch.draining.Load(),
+	}
+	for _, l := range s.network.Addrs() {
+		st.Listening = append(st.Listening, l.Proto.String()+" "+l.Addr.String())
+	}
+	return st
+}
+
+// Reload reads the users again: another program may have changed the database.
+func (s *server) Reload() error { return s.users.Reload(context.Background()) }
+
+// drain refuses new requests and waits until the running ones have ended, at most until ctx ends.
+func (s *server) drain(ctx context.Context) {
+	s.core.dispatch.draining.Store(true)
+	for s.core.layer.Active() > 0 {
+		select {
+		case <-ctx.Done():
+			s.log.Warn("stopping with transactions still running", "transactions", s.core.layer.Active())
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

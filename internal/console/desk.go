@@ -1,0 +1,260 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"signalbox/internal/database"
+	"signalbox/internal/wire"
+	"signalbox/location"
+)
+
+var (
+	// ErrNotFound: there is no such user, registration or contact.
+	ErrNotFound = errors.New("not found")
+	// ErrExists: the user exists already.
+	ErrExists = errors.New("exists already")
+	// ErrInvalid: the request itself is wrong.
+	ErrInvalid = errors.New("invalid")
+)
+
+// Users is what the desk needs of database.Users.
+type Users interface {
+	Get(name, domain string) (database.User, bool)
+	Add(ctx context.Context, user database.User) error
+	Set(ctx context.Context, user database.User) error
+	Remove(ctx context.Context, name, domain string) error
+	List(ctx context.Context) ([]database.User, error)
+	Import(ctx context.Context, users iter.Seq2[database.User, error], progress func(done int)) (n int, err error)
+}
+
+// Bindings is what the desk needs of location.Service.
+type Bindings interface {
+	Lookup(aor wire.AOR) []location.Binding
+	All(yield func(aor wire.AOR, b []location.Binding) bool)
+	Update(aor wire.AOR, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
+}
+
+// Desk is where people are served: the operations of the API on an open database. The server's Handler and the command line (when no server runs)
+// call the same methods, so both answer alike. Safe for concurrent use.
+type Desk struct {
+	Users    Users
+	Bindings Bindings
+	Domains  *wire.Domains
+}
+
+// Account shows one user.
+func (d *Desk) Account(_ context.Context, name string) (Account, error) {
+	user, domain, err := d.split(name)
+	if err != nil {
+		return Account{}, err
+	}
+	u, ok := d.Users.Get(user, domain)
+	if !ok {
+		return Account{}, fmt.Errorf("user %s: %w", join(user, domain), ErrNotFound)
+	}
+	return d.account(u), nil
+}
+
+// Accounts lists the users, sorted by name.
+func (d *Desk) Accounts(ctx context.Context) ([]Account, error) {
+	users, err := d.Users.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Account, 0, len(users))
+	for _, u := range users {
+		list = append(list, d.account(u))
+	}
+	return list, nil
+}
+
+func (d *Desk) account(u database.User) Account {
+	a := Account{
+		User:     join(u.Name, u.Domain),
+		Created:  time.Unix(u.Created, 0),
+		Contacts: len(d.Bindings.Lookup(wire.AOR{User: u.Name, Host: u.Domain})),
+	}
+	if u.SHA256 != "" {
+		a.Algorithms = append(a.Algorithms, "SHA-256")
+	}
+	if u.MD5 != "" {
+		a.Algorithms = append(a.Algorithms, "MD5")
+	}
+	return a
+}
+
+// Add makes a user; ErrExists if there is one.
+func (d *Desk) Add(ctx context.Context, c Credentials) error {
+	u, err := d.user(c)
+	if err != nil {
+		return err
+	}
+	return translate(u.Name, u.Domain, d.Users.Add(ctx, u))
+}
+
+// Set gives a user new credentials.
+func (d *Desk) Set(ctx context.Context, c Credentials) error {
+	u, err := d.user(c)
+	if err != nil {
+		return err
+	}
+	return translate(u.Name, u.Domain, d.Users.Set(ctx, u))
+}
+
+// Remove deletes a user and its registrations: who has no account is not called any more.
+func (d *Desk) Remove(ctx context.Context, name string) error {
+	user, domain, err := d.split(name)
+	if err != nil {
+		return err
+	}
+	if err := translate(user, domain, d.Users.Remove(ctx, user, domain)); err != nil {
+		return err
+	}
+	if err := d.Deregister(ctx, name, ""); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// translate puts the database's errors into words that name the user.
+func translate(user, domain string, err error) error {
+	switch {
+	case errors.Is(err, database.ErrExists):
+		return fmt.Errorf("user %s: %w", join(user, domain), ErrExists)
+	case errors.Is(err, database.ErrNotFound):
+		return fmt.Errorf("user %s: %w", join(user, domain), ErrNotFound)
+	}
+	return err
+}
+
+// Import adds or replaces users, all or none; progress is called now and then with the number done.
+func (d *Desk) Import(ctx context.Context, list iter.Seq2[Credentials, error], progress func(done int)) (int, error) {
+	users := func(yield func(database.User, error) bool) {
+		for c, err := range list {
+			var u database.User
+			if err == nil {
+				u, err = d.user(c)
+			}
+			if !yield(u, err) || err != nil {
+				return
+			}
+		}
+	}
+	return d.Users.Import(ctx, users, progress)
+}
+
+// Registrations lists the addresses-of-record that are registered, sorted.
+func (d *Desk) Registrations(context.Context) ([]Registration, error) {
+	list := []Registration{}
+	now := time.Now()
+	d.Bindings.All(func(aor wire.AOR, b []location.Binding) bool {
+		list = append(list, registrationOf(aor, b, now))
+		return true
+	})
+	slices.SortFunc(list, func(a, b Registration) int { return strings.Compare(a.AOR, b.AOR) })
+	return list, nil
+}
+
+// Registration shows one address-of-record.
+func (d *Desk) Registration(_ context.Context, name string) (Registration, error) {
+	user, domain, err := d.split(name)
+	if err != nil {
+		return Registration{}, err
+	}
+	aor := wire.AOR{User: user, Host: domain}
+	b := d.Bindings.Lookup(aor)
+	if len(b) == 0 {
+		return Registration{}, fmt.Errorf("registration of %s: %w", join(user, domain), ErrNotFound)
+	}
+	return registrationOf(aor, b, time.Now()), nil
+}
+
+func registrationOf(aor wire.AOR, b []location.Binding, now time.Time) Registration {
+	r := Registration{AOR: aor.String(), Contacts: make([]Contact, 0, len(b))}
+	for _, one := range b {
+		r.Contacts = append(r.Contacts, contactOf(one, now))
+	}
+	return r
+}
+
+// Deregister removes one contact of an address-of-record, or all of them when contact is empty. It returns when that is on disk.
+func (d *Desk) Deregister(ctx context.Context, name, contact string) error {
+	user, domain, err := d.split(name)
+	if err != nil {
+		return err
+	}
+	missing := fmt.Errorf("registration of %s: %w", join(user, domain), ErrNotFound)
+	if contact != "" {
+		missing = fmt.Errorf("contact %s of %s: %w", contact, join(user, domain), ErrNotFound)
+	}
+	done := make(chan error, 1)
+	d.Bindings.Update(wire.AOR{User: user, Host: domain}, func(now []location.Binding) ([]location.Binding, error) {
+		keep := []location.Binding{}
+		for _, b := range now {
+			if contact != "" && b.Contact.Raw != contact {
+				keep = append(keep, b)
+			}
+		}
+		if len(keep) == len(now) {
+			return nil, missing
+		}
+		return keep, nil
+	}, func(_ []location.Binding, err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (d *Desk) user(c Credentials) (database.User, error) {
+	user, domain, err := d.split(c.User)
+	if err != nil {
+		return database.User{}, err
+	}
+	u := database.User{
+		Name: user, Domain: domain,
+		MD5: strings.ToLower(c.MD5), SHA256: strings.ToLower(c.SHA256),
+		Created: time.Now().Unix(),
+	}
+	if err := u.Validate(); err != nil {
+		return u, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return u, nil
+}
+
+// split takes "alice" (of the first domain), "alice@example.org" or "sip:alice@example.org". A user part may itself hold an @.
+func (d *Desk) split(name string) (user, domain string, err error) {
+	if strings.HasPrefix(name, "sip:") || strings.HasPrefix(name, "sips:") {
+		u, err := wire.ParseURI(name)
+		if err != nil {
+			return "", "", fmt.Errorf("%s: %w", name, ErrInvalid)
+		}
+		if aor, ok := d.Domains.AOR(u); ok && aor.User != "" {
+			return aor.User, aor.Host, nil
+		}
+		return "", "", fmt.Errorf("%s is not an address of this server: %w", name, ErrInvalid)
+	}
+	user, domain = name, d.Domains.Primary()
+	if at := strings.LastIndexByte(name, '@'); at >= 0 {
+		host := name[at+1:]
+		ours, ok := d.Domains.Domain(host)
+		if !ok {
+			return "", "", fmt.Errorf("%s is not a domain of this server: %w", host, ErrInvalid)
+		}
+		user, domain = name[:at], ours
+	}
+	if user == "" {
+		return "", "", fmt.Errorf("%q names no user: %w", name, ErrInvalid)
+	}
+	return user, domain, nil
+}
+
+func join(user, domain string) string { return user + "@" + domain }

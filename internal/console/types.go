@@ -1,0 +1,74 @@
+package console
+
+import (
+	"time"
+
+	"signalbox/location"
+)
+
+// Status is the server itself: GET /v1/status.
+type Status struct {
+	Version       string    `json:"version"`
+	PID           int       `json:"pid"`
+	Started       time.Time `json:"started"`
+	Domains       []string  `json:"domains"`
+	Listening     []string  `json:"listening"`
+	Users         int       `json:"users"`
+	Registrations int       `json:"registrations"`
+	Transactions  int       `json:"transactions"`
+	Draining      bool      `json:"draining,omitempty"`
+}
+
+// Account is a user as it is listed: GET /v1/users. HA1 values are never shown.
+type Account struct {
+	User       string    `json:"user"` // alice@example.org
+	Created    time.Time `json:"created"`
+	Algorithms []string  `json:"algorithms"` // digest algorithms the account can use
+	Contacts   int       `json:"contacts"`   // live registrations
+}
+
+// Credentials set an account: POST and PUT /v1/users, and each line of POST /v1/import.
+type Credentials struct {
+	User   string `json:"user"`
+	MD5    string `json:"ha1,omitempty"`
+	SHA256 string `json:"ha1_sha256,omitempty"`
+}
+
+// Registration is an address-of-record with its contacts: GET /v1/registrations.
+type Registration struct {
+	AOR      string    `json:"aor"` // sip:alice@example.org
+	Contacts []Contact `json:"contacts"`
+}
+
+// Contact is one binding.
+type Contact struct {
+	Contact   string    `json:"contact"`
+	Q         float64   `json:"q"`
+	Expires   int       `json:"expires"` // seconds that are left
+	Transport string    `json:"transport"`
+	Source    string    `json:"source"` // where the REGISTER came from
+	Behind    bool      `json:"behind_nat"`
+	Created   time.Time `json:"created"`
+	Updated   time.Time `json:"updated"`
+	Instance  string    `json:"instance,omitempty"`
+	UserAgent string    `json:"user_agent,omitempty"`
+	CallID    string    `json:"call_id"`
+	CSeq      uint32    `json:"cseq"`
+}
+
+func contactOf(b location.Binding, now time.Time) Contact {
+	return Contact{
+		Contact:   b.Contact.Raw,
+		Q:         float64(b.Q) / 1000,
+		Expires:   max(0, int(b.Expires.Sub(now).Round(time.Second)/time.Second)),
+		Transport: b.Flow.Proto.String(),
+		Source:    b.Flow.Remote.String(),
+		Behind:    b.Behind,
+		Created:   b.Created,
+		Updated:   b.Updated,
+		Instance:  b.InstanceID,
+		UserAgent: b.UserAgent,
+		CallID:    b.CallID,
+		CSeq:      b.CSeq,
+	}
+}
