@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/emiago/sipgo/sip"
-
 	"signalbox/internal/wire"
 )
 
@@ -30,7 +28,8 @@ func stampVia(req *wire.Request, source netip.AddrPort) error {
 	if start < 0 {
 		return nil
 	}
-	raw := appendStamped(make([]byte, 0, len(value)+64), value[:start], v, source, received)
+	var room [512]byte // as good as always enough
+	raw := appendStamped(room[:0], value[:start], v, source, received)
 	end := len(raw)
 	raw = append(raw, value[start+len(v.Raw):]...)
 	stamped := string(raw)
@@ -38,7 +37,7 @@ func stampVia(req *wire.Request, source netip.AddrPort) error {
 	if err != nil {
 		return err
 	}
-	req.Headers()[at] = sip.NewHeader(h.Name(), stamped)
+	req.Headers()[at] = wire.NewHeader(h.Name(), stamped)
 	req.Via = via
 	return nil
 }

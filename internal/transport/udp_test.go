@@ -1,0 +1,451 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"signalbox/internal/wire"
+)
+
+// RFC 3261, 18.2.1 and 18.2.2; RFC 3581, 4: received and rport are there before the receiver sees the request, and the answer leaves from the
+// address and port that was asked, to the port the Via asks for.
+func TestUDPRequest(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
+		t.Run(listen, func(t *testing.T) {
+			tr, r := begin(t, Config{UDP: []string{listen}})
+			for i := range tr.Addrs() {
+				to := addr(tr, i)
+				if to.Addr().IsUnspecified() {
+					loopback := map[bool]string{true: "127.0.0.1", false: "::1"}[to.Addr().Is4()]
+					to = netip.AddrPortFrom(netip.MustParseAddr(loopback), to.Port())
+				}
+				p := dialPhone(t, "udp", to) // connected: takes answers from this address only
+				p.say(request("SIP/2.0/UDP phone.invalid;branch=z9hG4bK1;rport", "1"))
+				h := r.next(t)
+				if got := h.req.Via; got.Received != p.local().Addr().String() || got.RPort != int(p.local().Port()) {
+					t.Errorf("received %q rport %d, from %s", got.Received, got.RPort, p.local())
+				}
+				if want := (wire.FlowID{Proto: wire.UDP, Local: to, Remote: p.local()}); h.flow.ID() != want {
+					t.Errorf("flow %v, want %v", h.flow.ID(), want)
+				}
+				if by := h.flow.SentBy(); by != to {
+					t.Errorf("sent-by %s, want %s", by, to)
+				}
+				if got := p.datagram(); status(got) != "200" {
+					t.Errorf("got %q", got)
+				}
+				if f, ok := tr.Find(h.flow.ID()); !ok || f.ID() != h.flow.ID() {
+					t.Error("Find does not find the flow")
+				} else if err := f.Send([]byte("again")); err != nil || p.datagram() != "again" {
+					t.Error("the flow found does not lead to the phone", err)
+				}
+			}
+		})
+	}
+}
+
+// A listener on all addresses answers from the one that was asked, which need not be the one the kernel would choose.
+func TestUDPAnswersFromTheAddressAsked(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"0.0.0.0:0"}})
+	to := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), addr(tr, 0).Port())
+	p := dialPhone(t, "udp", to)
+	p.say(request(p.via(";rport"), "1"))
+	if got := p.datagram(); status(got) != "200" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// RFC 3261, 18.2.2: without rport the response goes to the port in sent-by, not to the one the request came from.
+func TestUDPAnswersToSentBy(t *testing.T) {
+	tr, r := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	listens := dialPhone(t, "udp", addr(tr, 0))
+	sends := dialPhone(t, "udp", addr(tr, 0))
+	sends.say(request(listens.via(""), "1"))
+	if got := listens.datagram(); status(got) != "200" {
+		t.Errorf("got %q", got)
+	}
+	// hardening 46: the flow is where the request came from, all the same.
+	if h := r.next(t); h.flow.ID().Remote != sends.local() {
+		t.Errorf("flow %v", h.flow.ID())
+	}
+}
+
+// RFC 3261, 18.1.2: a response whose top sent-by is not ours is silently discarded.
+func TestForeignResponse(t *testing.T) {
+	tr, r := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	response := func(via, id string) string {
+		return "SIP/2.0 200 OK\r\nVia: " + via + "\r\nFrom: <sip:alice@example.org>;tag=1\r\nTo: <sip:bob@example.org>;tag=2\r\n" +
+			"Call-ID: " + id + "\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+	}
+	a := addr(tr, 0)
+	p.say(response("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1", "other host"))
+	p.say(response(fmt.Sprintf("SIP/2.0/UDP 127.0.0.1:%d;branch=z9hG4bK1", a.Port()+1), "other port"))
+	p.say(response(fmt.Sprintf("SIP/2.0/TCP %s;branch=z9hG4bK1", a), "other transport"))
+	p.say(response("SIP/2.0/UDP example.org;branch=z9hG4bK1", "a name"))
+	p.say(response(fmt.Sprintf("SIP/2.0/UDP %s;branch=z9hG4bK1", a), "ours"))
+	if h := r.next(t); h.res == nil || h.res.CallID != "ours" {
+		t.Errorf("passed on: %+v", h)
+	}
+}
+
+// RFC 5626, 4.4.1: CRLF over UDP is no keep-alive and gets no answer; hardening 63: nor does broken STUN. A binding request does (RFC 5626, 8).
+func TestUDPKeepAlives(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	for _, s := range []string{"\r\n\r\n", "\r\n", "\x00", "", "    ", string(binding("00"))} {
+		p.say(s)
+	}
+	p.say(string(binding("")))
+	if got := p.datagram(); !bytes.Equal([]byte(got), answerSTUN(binding(""), p.local())) {
+		t.Errorf("got %q", got)
+	}
+}
+
+// An unparsable request is answered with the error's code to where it came from; a response, an ACK and a request without a readable Via never are.
+func TestUDPUnparsable(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	good := request(p.via(";rport"), "1")
+	for _, s := range []string{
+		"nonsense",
+		strings.Replace(strings.ReplaceAll(good, "OPTIONS", "ACK"), "CSeq: 1", "CSeq: x", 1),
+		strings.Replace(good, "Via: ", "Via: @", 1),
+		"SIP/2.0 999999 OK\r\n" + good,
+	} {
+		p.say(s)
+	}
+	p.say(strings.Replace(good, "SIP/2.0\r\n", "SIP/3.0\r\n", 1))
+	if got := p.datagram(); status(got) != "505" || callID(got) != "1" {
+		t.Errorf("got %q", got)
+	}
+	p.say(strings.Replace(good, "CSeq: 1", "CSeq: x", 1))
+	if got := p.datagram(); status(got) != "400" || callID(got) != "1" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// hardening 53: what we say to unparsable requests is at most three times as long, and no more than so many for one source.
+func TestUDPIsNoReflector(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	bad := strings.Replace(request("SIP/2.0/UDP x;rport", "1"), "CSeq: 1", "CSeq: x", 1)
+	const flood = 200
+	for range flood {
+		p.say(bad)
+	}
+	p.say(request(p.via(";rport"), "last"))
+	answers := 0
+	for {
+		got := p.datagram()
+		if callID(got) == "last" {
+			break
+		}
+		answers++
+		if len(got) > 3*len(bad) {
+			t.Errorf("%d bytes answer to %d", len(got), len(bad))
+		}
+	}
+	if answers == 0 || answers >= flood/2 {
+		t.Errorf("%d answers to %d unparsable requests", answers, flood)
+	}
+}
+
+// The buckets refill with time.
+func TestRejectLimiter(t *testing.T) {
+	var l rejectLimiter
+	l.seed = maphash.MakeSeed()
+	now := time.Unix(1000, 0)
+	count := func(a string) (n int) {
+		for l.allow(netip.MustParseAddr(a), now) {
+			n++
+		}
+		return n
+	}
+	if n := count("192.0.2.1"); n != rejectBurst {
+		t.Errorf("burst of %d", n)
+	}
+	if n := count("2001:db8::1"); n != rejectBurst {
+		t.Errorf("burst of %d", n)
+	}
+	if n := count("2001:db8::2"); n != 0 {
+		t.Errorf("%d more from the same /64", n)
+	}
+	now = now.Add(time.Second)
+	if n := count("192.0.2.1"); n != rejectRate {
+		t.Errorf("%d after a second", n)
+	}
+	now = now.Add(-time.Hour) // a clock set back refills nothing and breaks nothing
+	if n := count("192.0.2.1"); n != 0 {
+		t.Errorf("%d after the clock was set back", n)
+	}
+}
+
+// Two datagrams from one sender to one address are never reordered, whoever writes them to the socket.
+func TestUDPKeepsOrder(t *testing.T) {
+	tr, r := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	noise := dialPhone(t, "udp", addr(tr, 0))
+	p.say(request(p.via(";rport"), "1"))
+	f := r.next(t).flow
+	p.datagram()
+
+	const n = 2000
+	var wg sync.WaitGroup
+	wg.Go(func() { // readers at work, so that both ways of flushing are used
+		for i := range n {
+			noise.say(request(noise.via(";rport"), fmt.Sprint(i)))
+			r.next(t)
+		}
+	})
+	for i := range n {
+		if err := f.Send(fmt.Appendf(nil, "%d", i)); err != nil {
+			t.Fatal(err)
+		}
+		if got := p.datagram(); got != fmt.Sprint(i) {
+			t.Fatalf("got %s instead of %d", got, i)
+		}
+	}
+	for i := range n / 10 { // without waiting
+		_ = f.Send(fmt.Appendf(nil, "%d", i))
+	}
+	for i := range n / 10 {
+		if got := p.datagram(); got != fmt.Sprint(i) {
+			t.Fatalf("got %s instead of %d", got, i)
+		}
+	}
+	wg.Wait()
+}
+
+// A queue that nobody empties is bounded: Send says ErrFull and never blocks.
+func TestUDPQueueIsBounded(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	f := tr.udp[0].flow(addr(tr, 0), p.local(), p.local().Port())
+	f.q.mu.Lock()
+	f.q.attended = true // as if the attendant waited for the kernel
+	f.q.mu.Unlock()
+	for i := range maxDatagrams {
+		if err := f.Send([]byte("x")); err != nil {
+			t.Fatalf("datagram %d: %v", i, err)
+		}
+	}
+	if err := f.Send([]byte("x")); !errors.Is(err, ErrFull) {
+		t.Errorf("got %v, want ErrFull", err)
+	}
+	f.q.blocked <- struct{}{} // the kernel takes again: the writer empties the queue
+	if got := p.datagram(); got != "x" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// A million spoofed sources must cost nothing: no flow is remembered beyond a table of fixed size.
+func TestSpoofedSourcesCostNothing(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	l := tr.udp[0]
+	spoof := func(n int) {
+		for i := range n {
+			remote := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(i%60000+1))
+			l.flow(l.addr, remote, remote.Port())
+			tr.rejects.allow(remote.Addr(), time.Unix(int64(i), 0))
+		}
+	}
+	spoof(20 * flowCache) // the table is full now
+	before := heap()
+	spoof(1_000_000)
+	if grown := int64(heap()) - int64(before); grown > 1<<20 {
+		t.Errorf("%d bytes more after a million sources", grown)
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A panic of the receiver costs the message, not the process.
+func TestUDPPanic(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	p.say(request(p.via(";rport"), "panic"))
+	p.say(request(p.via(";rport"), "2"))
+	if got := p.datagram(); callID(got) != "2" {
+		t.Errorf("got %q", got)
+	}
+}
+
+// An address in use is an error that names it, even if both sides would share it (SO_REUSEPORT), and nothing stays bound.
+func TestAddressInUse(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}, TCP: []string{"127.0.0.1:0"}})
+	for i, c := range []Config{
+		{UDP: []string{"127.0.0.1:0", addr(tr, 0).String()}},
+		{UDP: []string{"127.0.0.1:0"}, TCP: []string{addr(tr, 1).String()}},
+	} {
+		_, err := New(c)
+		if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), addr(tr, i).String()) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, bad := range []Config{
+		{UDP: []string{"example.org:5060"}},
+		{UDP: []string{"5060"}},
+		{TCP: []string{"127.0.0.1:65536"}},
+		{TCP: []string{"127.0.0.1:sip"}},
+		{TLS: []string{"127.0.0.1:0"}},
+		{Advertise: []netip.Addr{{}}},
+		{Advertise: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")}},
+	} {
+		if err := bad.Validate(); err == nil {
+			t.Errorf("accepted: %+v", bad)
+		}
+	}
+	good := Config{UDP: []string{":5060", "[2001:db8::1]:5060"}, Advertise: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}
+	if err := good.Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+// All sockets of a listener take part: the kernel spreads sources over them.
+func TestUDPSocketsShare(t *testing.T) {
+	if runtime.GOMAXPROCS(0) < 2 {
+		t.Skip("one core, one socket")
+	}
+	tr, err := New(Config{UDP: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end(t, tr)
+	for range 64 {
+		dialPhone(t, "udp", addr(tr, 0)).say("x")
+	}
+	for i, s := range tr.udp[0].sockets {
+		_ = s.conn.SetReadDeadline(time.Now().Add(patience))
+		if _, _, err := s.conn.ReadFromUDPAddrPort(make([]byte, 1)); err != nil {
+			t.Errorf("socket %d got nothing of 64 sources: %v", i, err)
+		}
+	}
+}
+
+// IsLocal and sent-by on all kinds of listeners; hardening 41: our own address in any spelling is recognised.
+func TestIsLocal(t *testing.T) {
+	tr, err := New(Config{UDP: []string{"0.0.0.0:0"}, TCP: []string{"[::1]:0"}, Advertise: []netip.Addr{netip.MustParseAddr("198.51.100.7")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end(t, tr)
+	udp, tcp := int(addr(tr, 0).Port()), int(addr(tr, 1).Port())
+	for _, tt := range []struct {
+		host string
+		port int
+		want bool
+	}{
+		{"127.0.0.1", udp, true}, {"127.9.9.9", udp, true}, {"0.0.0.0", udp, true}, {"::ffff:127.0.0.1", udp, true}, {"localhost", udp, true},
+		{"127.0.0.1", 0, true}, {"127.0.0.1", udp + 1, false}, {"127.0.0.1", -1, false}, {"127.0.0.1", 1 << 16, false},
+		{"198.51.100.7", udp, true}, {"198.51.100.8", udp, false},
+		{"::1", tcp, true}, {"::", tcp, true}, {"::1", tcp + 1, false}, {"2001:db8::1", tcp, false},
+		{"example.org", udp, false}, {"", udp, false},
+	} {
+		if got := tr.IsLocal(tt.host, tt.port); got != tt.want {
+			t.Errorf("IsLocal(%q, %d) = %v", tt.host, tt.port, got)
+		}
+	}
+	if by := tr.sentBy(netip.MustParseAddrPort("192.0.2.1:5060")); by != netip.MustParseAddrPort("198.51.100.7:5060") {
+		t.Errorf("sent-by %s behind NAT", by)
+	}
+	if by := tr.sentBy(netip.MustParseAddrPort("127.0.0.1:5060")); by != netip.MustParseAddrPort("127.0.0.1:5060") {
+		t.Errorf("sent-by %s on loopback", by)
+	}
+}
+
+// Dial over UDP takes the listener that packets to the hop would leave from, and none that could not reach it.
+func TestDialUDP(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0", "[::1]:0"}})
+	for i, network := range []string{"127.0.0.1:0", "[::1]:0"} {
+		pc, err := net.ListenPacket("udp", network)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := newPhone(t, pc.(net.Conn))
+		f, err := tr.Dial(wire.Hop{Proto: wire.UDP, Addr: p.local()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f.ID().Local != addr(tr, i) || f.ID().Remote != p.local() {
+			t.Errorf("flow %v", f.ID())
+		}
+		if err := f.Send([]byte("hello")); err != nil || p.datagram() != "hello" {
+			t.Error("not delivered", err)
+		}
+	}
+	for _, h := range []wire.Hop{hop(wire.UDP, "192.0.2.1:5060", ""), hop(wire.UDP, "[2001:db8::1]:5060", ""), hop(wire.TCP, "127.0.0.1:5060", ""), hop(wire.WS, "127.0.0.1:80", "")} {
+		if f, err := tr.Dial(h); err == nil {
+			t.Errorf("%v: dialled as %v", h, f.ID())
+		}
+	}
+	if _, err := tr.Dial(wire.Hop{Proto: wire.UDP}); err == nil {
+		t.Error("dialled nothing")
+	}
+}
+
+// A wildcard listener tells which address of ours it sends from before it sends.
+func TestDialUDPWildcard(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{":0"}})
+	f, err := tr.Dial(hop(wire.UDP, "127.0.0.3:9", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := f.ID().Local; got.Addr() != netip.MustParseAddr("127.0.0.1") || got.Port() != addr(tr, 0).Port() {
+		t.Errorf("local %s", got)
+	}
+	again, err := tr.Dial(hop(wire.UDP, "127.0.0.3:9", ""))
+	if err != nil || again != f {
+		t.Error("dialling again makes another flow", err)
+	}
+}
+
+// After Close nothing is sent or found, and nothing runs (goleak).
+func TestUDPClosed(t *testing.T) {
+	tr, err := New(Config{UDP: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Start(&recorder{})
+	f, err := tr.Dial(wire.Hop{Proto: wire.UDP, Addr: addr(tr, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if err := f.Send([]byte("x")); !errors.Is(err, ErrClosed) {
+		t.Errorf("Send: %v", err)
+	}
+	if _, ok := tr.Find(f.ID()); ok {
+		t.Error("found")
+	}
+	told := false
+	f.OnClose(func(err error) { told = errors.Is(err, ErrClosed) })
+	if !told {
+		t.Error("OnClose of a dead flow says nothing")
+	}
+	if _, err := tr.Dial(wire.Hop{Proto: wire.UDP, Addr: addr(tr, 0)}); !errors.Is(err, ErrClosed) {
+		t.Errorf("Dial: %v", err)
+	}
+}

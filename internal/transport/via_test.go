@@ -1,0 +1,111 @@
+package transport
+
+import (
+	"net/netip"
+	"testing"
+
+	"signalbox/internal/wire"
+)
+
+// RFC 3261, 18.2.1: a received parameter is added when the host of sent-by is a name or differs from the source address.
+// RFC 3581, 4: with rport, both are filled in.
+func TestStampVia(t *testing.T) {
+	const source = "192.0.2.1:7000"
+	for _, tt := range []struct{ name, source, via, want string }{
+		{"same address", source, "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1", ""},
+		{"same address, other port", source, "SIP/2.0/UDP 192.0.2.1:9;branch=z9hG4bK1", ""},
+		{"a name", source, "SIP/2.0/UDP bobspc.example.org:5060", "SIP/2.0/UDP bobspc.example.org:5060;received=192.0.2.1"},
+		{"other address", source, "SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK1;received=192.0.2.1"},
+		{"rport", source, "SIP/2.0/UDP 192.0.2.1:5060;rport;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.1:5060;rport=7000;branch=z9hG4bK1;received=192.0.2.1"},
+		{"rport at the end, any case", source, "SIP/2.0/UDP x.invalid ;branch=z9hG4bK1 ; RPORT", "SIP/2.0/UDP x.invalid;branch=z9hG4bK1 ;rport=7000;received=192.0.2.1"},
+		{"forged rport", source, "SIP/2.0/UDP 192.0.2.1;rport=1;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.1;rport=7000;branch=z9hG4bK1;received=192.0.2.1"},
+		{"forged received", source, "SIP/2.0/UDP 192.0.2.1;received=10.0.0.1;branch=z9hG4bK1", "SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1"},
+		{"forged received behind NAT", source, "SIP/2.0/UDP 10.0.0.1;received=10.0.0.1;branch=z9hG4bK1", "SIP/2.0/UDP 10.0.0.1;branch=z9hG4bK1;received=192.0.2.1"},
+		{"a quoted semicolon", source, `SIP/2.0/UDP a.example.org;x="a;rport";rport`, `SIP/2.0/UDP a.example.org;x="a;rport";rport=7000;received=192.0.2.1`},
+		{"more values", source, "SIP/2.0/UDP a.example.org , SIP/2.0/UDP b;rport", "SIP/2.0/UDP a.example.org;received=192.0.2.1 , SIP/2.0/UDP b;rport"},
+		{"IPv6", "[2001:db8::1]:7000", "SIP/2.0/UDP [2001:db8:0::1]:5060;branch=z9hG4bK1", ""},
+		{"IPv6 rport", "[2001:db8::1]:7000", "SIP/2.0/UDP [2001:db8::2];rport", "SIP/2.0/UDP [2001:db8::2];rport=7000;received=2001:db8::1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			req := parseRequest(t, request(tt.via, "1"))
+			if err := stampVia(req, netip.MustParseAddrPort(tt.source)); err != nil {
+				t.Fatal(err)
+			}
+			want := tt.want
+			if want == "" {
+				want = tt.via
+			}
+			if got := wire.Get(req, "Via"); got != want {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			again := parseRequest(t, string(wire.Append(nil, req)))
+			if req.Via != again.Via {
+				t.Errorf("Head.Via %+v does not say what the header says: %+v", req.Via, again.Via)
+			}
+		})
+	}
+}
+
+// RFC 3261, 18.2.2 and RFC 3581, 4: over UDP a response goes to the port in rport, or else in sent-by, or 5060.
+func TestReplyPort(t *testing.T) {
+	source := netip.MustParseAddrPort("192.0.2.1:7000")
+	for via, want := range map[string]uint16{
+		"SIP/2.0/UDP 192.0.2.1:5070;rport":               7000,
+		"SIP/2.0/UDP 192.0.2.1:5070":                     5070,
+		"SIP/2.0/UDP a.example.org":                      5060,
+		"SIP/2.0/UDP a.example.org:5080;maddr=192.0.2.9": 5080, // only the port: never to another host
+	} {
+		v, err := wire.ParseVia(via)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := replyPort(&v, source); got != want {
+			t.Errorf("%s: %d, want %d", via, got, want)
+		}
+	}
+}
+
+// RFC 3261, 18.2.2: if the connection is gone, a new one is opened to received, or sent-by, with the port in sent-by or the default.
+func TestFallback(t *testing.T) {
+	for _, tt := range []struct {
+		via  string
+		want wire.Hop
+		ok   bool
+	}{
+		{"SIP/2.0/TCP 192.0.2.1:5070;branch=z9hG4bK1", hop(wire.TCP, "192.0.2.1:5070", ""), true},
+		{"SIP/2.0/TCP 192.0.2.1", hop(wire.TCP, "192.0.2.1:5060", ""), true},
+		{"SIP/2.0/TCP 10.0.0.1:5070;received=192.0.2.1;rport=7000", hop(wire.TCP, "192.0.2.1:5070", ""), true},
+		{"SIP/2.0/TLS pbx.example.org;received=192.0.2.1", hop(wire.TLS, "192.0.2.1:5061", "pbx.example.org"), true},
+		{"SIP/2.0/TLS 192.0.2.1;received=192.0.2.1", hop(wire.TLS, "192.0.2.1:5061", ""), true},
+		{"SIP/2.0/UDP 10.0.0.1:5070;received=192.0.2.1;rport=7000", hop(wire.UDP, "192.0.2.1:7000", ""), true},
+		{"SIP/2.0/UDP 10.0.0.1:5070;received=192.0.2.1", hop(wire.UDP, "192.0.2.1:5070", ""), true},
+		{"SIP/2.0/TCP [2001:db8::1]:5070", hop(wire.TCP, "[2001:db8::1]:5070", ""), true},
+		{"SIP/2.0/TCP pbx.example.org", wire.Hop{}, false},
+		{"SIP/2.0/SCTP 192.0.2.1", wire.Hop{}, false},
+	} {
+		v, err := wire.ParseVia(tt.via)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := Fallback(v); got != tt.want || ok != tt.ok {
+			t.Errorf("%s: %v, %v", tt.via, got, ok)
+		}
+	}
+}
+
+func hop(p wire.Proto, addr, name string) wire.Hop {
+	return wire.Hop{Proto: p, Addr: netip.MustParseAddrPort(addr), Name: name}
+}
+
+func BenchmarkStampVia(b *testing.B) {
+	source := netip.MustParseAddrPort("192.0.2.1:7000")
+	req := parseRequest(b, request("SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK1234567890;rport", "1"))
+	header, via := req.Headers()[0], req.Via
+	b.ReportAllocs()
+	for b.Loop() {
+		req.Headers()[0], req.Via = header, via
+		if err := stampVia(req, source); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
