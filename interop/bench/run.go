@@ -73,7 +73,7 @@ func (b *bench) prepare(ctx context.Context) error {
 	for i := range b.users {
 		user, password := fmt.Sprintf("user%05d", i), fmt.Sprintf("pw-%05d", i)
 		auth := fmt.Sprintf("[authentication username=%s password=%s]", user, password)
-		register = append(register, fmt.Sprintf("%s;%s;%d;", user, auth, b.callee))
+		register = append(register, fmt.Sprintf("%s;%s;", user, auth))
 		call = append(call, fmt.Sprintf("%s;%s;user%05d;", user, auth, (i+b.users/2)%b.users))
 		accounts = append(accounts, user+","+password)
 		ha1 := md5.Sum([]byte(user + ":" + domain + ":" + password))
@@ -228,7 +228,7 @@ func (b *bench) run(ctx context.Context, s server, kind string, rate int) (resul
 	scenario := func(name string) string { return filepath.Join(b.repo, "interop/sipp", name) }
 	target := fmt.Sprintf("127.0.0.1:%d", s.port)
 	if script[2] != "" {
-		answer := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.callee), "-sf", scenario(script[2]), "-nostdin")
+		answer := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.callee), "-sf", scenario(script[2]), "-key", "contact", fmt.Sprintf("127.0.0.1:%d", b.callee), "-nostdin")
 		if err := answer.Start(); err != nil {
 			return result{}, err
 		}
@@ -238,8 +238,12 @@ func (b *bench) run(ctx context.Context, s server, kind string, rate int) (resul
 		}
 	}
 	os.Remove(b.path("rtt.csv"))
+	contact := fmt.Sprintf("127.0.0.1:%d", b.caller)
+	if kind == "registration" {
+		contact = fmt.Sprintf("127.0.0.1:%d", b.callee)
+	}
 	before := s.cpu()
-	sipp := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", scenario(script[0]), "-inf", b.path(script[1]), "-key", "domain", domain,
+	sipp := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", scenario(script[0]), "-inf", b.path(script[1]), "-key", "domain", domain, "-key", "contact", contact, "-key", "cparams", "",
 		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"))
 	sipp.Dir = b.dir
 	err := sipp.Run()
