@@ -79,20 +79,15 @@ func (c *Client) Cancel(reason string) {
 // sendCANCEL starts the CANCEL's own transaction, to where the INVITE went (RFC 3261, 9.1). Its response says nothing, so it has no user.
 func (m *client) sendCANCEL() {
 	l, req := m.layer, m.handle.Request
-	extra := ""
-	if m.reason != "" {
-		extra = "Reason: " + m.reason + "\r\n"
-	}
-	b := hopByHop(req, "CANCEL", req.To.Raw, extra)
+	b := l.exact(func(dst []byte) []byte { return appendHopByHop(dst, req, "CANCEL", req.To.Raw, m.reason) })
 	l.startClient(m.owner, "CANCEL", m.slot.id, b, m.flow)
 	m.deadline = l.wheel.in(cancelled)
 	m.timer.start(m.deadline)
 }
 
-// hopByHop writes the ACK to a 3xx-6xx (RFC 3261, 17.1.1.3) or the CANCEL (RFC 3261, 9.1) of an INVITE: its Request-URI, top Via, From, Call-ID, CSeq number and
+// appendHopByHop writes the ACK to a 3xx-6xx (RFC 3261, 17.1.1.3) or the CANCEL (RFC 3261, 9.1) of an INVITE: its Request-URI, top Via, From, Call-ID, CSeq number and
 // Route, and nothing else of it: no Require, no body.
-func hopByHop(invite *wire.Request, method, to, extra string) []byte {
-	b := make([]byte, 0, 512)
+func appendHopByHop(b []byte, invite *wire.Request, method, to, reason string) []byte {
 	b = append(b, method...)
 	b = append(b, ' ')
 	b = append(b, invite.URI.Raw...)
@@ -112,7 +107,9 @@ func hopByHop(invite *wire.Request, method, to, extra string) []byte {
 	b = append(b, ' ')
 	b = append(b, method...)
 	b = append(b, "\r\n"...)
-	b = append(b, extra...)
+	if reason != "" {
+		b = appendHeader(b, "Reason", reason) // RFC 3326, 2
+	}
 	return append(b, "Content-Length: 0\r\n\r\n"...)
 }
 

@@ -42,7 +42,9 @@ func (m *client) accept(res *wire.Response) {
 // complete enters Completed: the response is acknowledged, for Timer D each time it comes (RFC 3261, 17.1.1.2).
 func (m *client) complete(res *wire.Response) {
 	m.settle()
-	m.last = hopByHop(m.handle.Request, "ACK", res.To.Raw, "") // RFC 3261, 17.1.1.3
+	m.last = m.layer.exact(func(dst []byte) []byte { // RFC 3261, 17.1.1.3
+		return appendHopByHop(dst, m.handle.Request, "ACK", res.To.Raw, "")
+	})
 	m.acknowledge()
 	m.conclude(timerD, res)
 }

@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -56,6 +57,17 @@ type Layer struct {
 
 	active, aliveServers, aliveClients atomic.Int64
 	refused, stray                     atomic.Uint64
+}
+
+// Validate tells what New could not work with.
+func (c Config) Validate() error {
+	switch {
+	case c.Handler == nil:
+		return errors.New("transaction: no handler")
+	case c.Limits.Transactions < 0 || c.Limits.Transactions > 0 && c.Limits.Transactions < reservedShare:
+		return fmt.Errorf("transaction: a limit of %d transactions leaves no room", c.Limits.Transactions)
+	}
+	return nil
 }
 
 // New starts a layer: its timing wheel runs until Close.
@@ -146,8 +158,13 @@ func (l *Layer) ReceiveResponse(f transport.Flow, res *wire.Response) {
 
 // encode writes a message once, in its exact size: these bytes are what is sent, kept and re-sent.
 func (l *Layer) encode(msg wire.Message) []byte {
+	return l.exact(func(dst []byte) []byte { return wire.Append(dst, msg) })
+}
+
+// exact returns what write appends, without room to spare.
+func (l *Layer) exact(write func(dst []byte) []byte) []byte {
 	buf := l.scratch.Get().(*[]byte)
-	*buf = wire.Append((*buf)[:0], msg)
+	*buf = write((*buf)[:0])
 	b := append(make([]byte, 0, len(*buf)), *buf...)
 	l.scratch.Put(buf)
 	return b

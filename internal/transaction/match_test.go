@@ -87,14 +87,14 @@ func TestMatchACK(t *testing.T) {
 	}
 }
 
-// RFC 3261, 17.2.3: an old client's ACK for another response of the same INVITE does not confirm ours.
+// RFC 3261, 17.2.3: an old client's ACK to another response of the same INVITE, a 2xx, does not confirm ours and goes up.
 func TestMatchOldACKOtherTag(t *testing.T) {
 	play(t, func(s *stage) {
 		s.serve = func(tx *Server) error { tx.Respond(wire.NewResponse(tx.Request, 404, "", "b")); return nil }
 		s.layer.ReceiveRequest(s.udp, old("INVITE"))
 		s.layer.ReceiveRequest(s.udp, old("ACK", "bob@example.org>", "bob@example.org>;tag=c"))
 		s.at(0.5)
-		s.want("0.000 tu INVITE\n0.000 > 404\n0.500 > 404")
+		s.want("0.000 tu INVITE\n0.000 > 404\n0.000 tu ACK\n0.500 > 404")
 	})
 }
 

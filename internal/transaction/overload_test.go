@@ -81,27 +81,64 @@ func TestCompletedMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("100,000 transactions")
 	}
-	const n = 100_000
-	for _, method := range []string{"MESSAGE", "INVITE"} {
+	for _, c := range []struct {
+		method string
+		n      int
+	}{{"MESSAGE", 100_000}, {"INVITE", 20_000}} {
 		l := New(Config{
 			Logger:  slog.New(slog.DiscardHandler),
 			Handler: handlerFunc(func(tx *Server) error { tx.Reply(404, ""); return nil }),
 		})
 		f := &nullFlow{id: wire.FlowID{Proto: wire.UDP}}
 		before := heap()
-		for i := range n {
-			l.ReceiveRequest(f, request(method, "z9hG4bKa1", fmt.Sprintf("z9hG4bK%032d", i), "Max-Forwards: 70", "Max-Forwards: 70\r\nX-Filler: "+strings.Repeat("x", 1000)))
+		for i := range c.n {
+			l.ReceiveRequest(f, large(c.method, i))
 		}
-		each := (heap() - before) / n
-		t.Logf("%s: %d bytes per completed transaction, %d of them its response", method, each, f.size)
-		if each > 1024 {
-			t.Errorf("%s: %d bytes", method, each)
-		}
-		if got := l.Counts().Servers; got != n {
+		check(t, "server "+c.method, before, c.n)
+		if got := l.Counts().Servers; got != c.n {
 			t.Errorf("%d transactions", got)
 		}
 		l.Close()
 		runtime.KeepAlive(l)
+	}
+}
+
+// The same for client transactions; one that is Accepted keeps its user and its request besides, for further 2xx.
+func TestCompletedClientMemory(t *testing.T) {
+	const n = 20_000
+	for _, method := range []string{"MESSAGE", "INVITE"} {
+		l := New(Config{Logger: slog.New(slog.DiscardHandler)})
+		f := &nullFlow{id: wire.FlowID{Proto: wire.UDP}}
+		before := heap()
+		for i := range n {
+			c := l.Start(nil, large(method, i), f, ignoring{})
+			l.ReceiveResponse(f, wire.NewResponse(c.Request, 404, "", "b"))
+		}
+		check(t, "client "+method, before, n)
+		if got := l.Counts().Clients; got != n {
+			t.Errorf("%d transactions", got)
+		}
+		l.Close()
+		runtime.KeepAlive(l)
+	}
+}
+
+type ignoring struct{}
+
+func (ignoring) ServeResponse(*Client, *wire.Response) {}
+func (ignoring) ServeFailure(*Client, error)           {}
+
+// large is a request of more than 1 KB.
+func large(method string, i int) *wire.Request {
+	return request(method, "z9hG4bKa1", fmt.Sprintf("z9hG4bK%032d", i), "Max-Forwards: 70", "Max-Forwards: 70\r\nX-Filler: "+strings.Repeat("x", 1000))
+}
+
+func check(t *testing.T, what string, before uint64, n int) {
+	t.Helper()
+	each := (heap() - before) / uint64(n)
+	t.Logf("%s: %d bytes per completed transaction", what, each)
+	if each > 1024 {
+		t.Errorf("%s: %d bytes per completed transaction, want at most 1 KB", what, each)
 	}
 }
 
@@ -115,16 +152,28 @@ func heap() uint64 {
 
 // nullFlow is a flow into nowhere.
 type nullFlow struct {
-	id   wire.FlowID
-	size int
+	id wire.FlowID
 }
 
 func (f *nullFlow) ID() wire.FlowID            { return f.id }
 func (f *nullFlow) SentBy() netip.AddrPort     { return f.id.Local }
 func (f *nullFlow) OnClose(func(error)) func() { return func() {} }
-func (f *nullFlow) Send(b []byte) error {
-	if f.size == 0 {
-		f.size = len(b)
+func (f *nullFlow) Send([]byte) error          { return nil }
+
+func TestConfigValidate(t *testing.T) {
+	handler := handlerFunc(func(*Server) error { return nil })
+	for _, c := range []struct {
+		config Config
+		ok     bool
+	}{
+		{Config{Handler: handler}, true},
+		{Config{Handler: handler, Limits: Limits{Transactions: 1000}}, true},
+		{Config{}, false},
+		{Config{Handler: handler, Limits: Limits{Transactions: 7}}, false},
+		{Config{Handler: handler, Limits: Limits{Transactions: -1}}, false},
+	} {
+		if err := c.config.Validate(); (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c.config, err)
+		}
 	}
-	return nil
 }

@@ -206,7 +206,7 @@ func (m *server) provisional(res *wire.Response) {
 	m.send(m.last)
 }
 
-// final sends a final response, reports it and lets go of the request: what follows needs the key and, to send again, the response.
+// final sends a final response and lets go of the request: what follows needs the key and, to send again, the response.
 func (m *server) final(tx *Server, res *wire.Response) {
 	b := m.layer.encode(res)
 	m.send(b)
@@ -214,16 +214,20 @@ func (m *server) final(tx *Server, res *wire.Response) {
 	if m.invite && res.To.Tag != m.tag {
 		m.tag = strings.Clone(res.To.Tag)
 	}
-	m.release(tx, res.StatusCode)
+	m.release(tx)
 }
 
-func (m *server) release(tx *Server, code int) {
+func (m *server) release(tx *Server) {
 	m.timer.Stop()
 	m.layer.active.Add(-1)
+	m.handle, m.target, tx.onCancel, tx.cancel = nil, nil, nil, nil
+}
+
+// report tells that the request has its answer, last of all: whatever the listener does, the machine is in its next state.
+func (m *server) report(tx *Server, code int) {
 	if finished := m.layer.config.Finished; finished != nil {
 		finished(tx, code, time.Since(tx.started))
 	}
-	m.handle, m.target, tx.onCancel, tx.cancel = nil, nil, nil, nil
 }
 
 // terminate destroys the transaction (RFC 3261, 17.2.1 and 17.2.2).

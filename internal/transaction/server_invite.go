@@ -36,6 +36,7 @@ func (m *server) accept(tx *Server, res *wire.Response) {
 	m.state, m.last = accepted, nil
 	m.deadline = m.layer.wheel.in(timerL)
 	m.timer.start(m.deadline)
+	m.report(tx, res.StatusCode)
 }
 
 // complete enters Completed, with Timer H and, on unreliable transports, G (RFC 3261, 17.2.1).
@@ -46,10 +47,11 @@ func (m *server) complete(tx *Server, res *wire.Response) {
 	m.deadline = m.layer.wheel.in(timerH)
 	if m.reliable || unquenched && challenge(res.StatusCode) {
 		m.timer.start(m.deadline)
-		return
+	} else {
+		m.interval = ticks(T1)
+		m.timer.start(m.layer.wheel.in(T1))
 	}
-	m.interval = ticks(T1)
-	m.timer.start(m.layer.wheel.in(T1))
+	m.report(tx, res.StatusCode)
 }
 
 // challenge tells whether the response asks a stranger for credentials. It is not retransmitted by Timer G, only for each retransmission of the INVITE: a spoofed
@@ -82,7 +84,8 @@ func (m *server) acknowledge(ack *acknowledged) {
 	switch m.state {
 	case completed:
 		if !compliant(ack.Via.Branch) && ack.To.Tag != m.tag {
-			return // RFC 3261, 17.2.3: an old client's ACK, but for another response
+			m.layer.passACK(ack.flow, ack.Request) // RFC 3261, 17.2.3: an old client's ACK, but to another response
+			return
 		}
 		m.confirm()
 	case accepted:

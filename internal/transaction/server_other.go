@@ -1,6 +1,10 @@
 package transaction
 
-import "signalbox/internal/wire"
+import (
+	"time"
+
+	"signalbox/internal/wire"
+)
 
 // respondOther is what the user may do in each state of RFC 3261, 17.2.2, within RFC 4320, 4.
 func (m *server) respondOther(tx *Server, res *wire.Response) {
@@ -19,7 +23,8 @@ func (m *server) respondOther(tx *Server, res *wire.Response) {
 		m.silence(tx) // RFC 4320, 4.2
 	default:
 		m.final(tx, res)
-		m.absorb()
+		m.absorb(timerJ)
+		m.report(tx, code)
 	}
 }
 
@@ -30,28 +35,21 @@ func (m *server) await() {
 }
 
 // absorb enters Completed: Timer J on unreliable transports, the end on reliable ones (RFC 3261, 17.2.2).
-func (m *server) absorb() {
+func (m *server) absorb(d time.Duration) {
 	m.state = completed
 	if m.reliable {
 		m.terminate()
 		return
 	}
-	m.deadline = m.layer.wheel.in(timerJ)
+	m.deadline = m.layer.wheel.in(d)
 	m.timer.start(m.deadline)
 }
 
-// silence completes the transaction without a final response, until its client has given up too.
+// silence completes the transaction without a final response. Retransmissions are absorbed as ever: the client sends them until its Timer F.
 func (m *server) silence(tx *Server) {
-	m.release(tx, 408)
-	m.state = completed
-	if m.reliable {
-		m.terminate()
-		return
-	}
-	if m.deadline == 0 {
-		m.deadline = m.layer.wheel.in(timerF)
-	}
-	m.timer.start(m.deadline)
+	m.release(tx)
+	m.absorb(timerF)
+	m.report(tx, 408)
 }
 
 // expireOther is the 100 of RFC 4320, the deadline of a request that nobody answers, or Timer J.

@@ -96,9 +96,9 @@ func TestServerOtherTimeout(t *testing.T) {
 		s.respond(200, "b")
 		s.at(2)
 		s.in(s.udp, request("MESSAGE"))
-		s.at(31.9)
+		s.at(32.9)
 		s.alive(1, 0)
-		s.at(32)
+		s.at(33)
 		s.alive(0, 0)
 		s.in(s.tcp, request("MESSAGE"))
 		s.respond(408, "b")
@@ -106,8 +106,8 @@ func TestServerOtherTimeout(t *testing.T) {
 		s.want(`0.000 < MESSAGE
 			0.000 tu MESSAGE
 			2.000 < MESSAGE
-			32.000 < MESSAGE
-			32.000 tu MESSAGE`)
+			33.000 < MESSAGE
+			33.000 tu MESSAGE`)
 	})
 }
 

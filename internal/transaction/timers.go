@@ -2,7 +2,7 @@ package transaction
 
 import "time"
 
-// The timers of RFC 3261, Table 4. They are constants: every element on the path would have to agree on other values.
+// The timers of RFC 3261, 17. They are constants: every element on the path would have to agree on other values.
 const (
 	T1 = 500 * time.Millisecond // round-trip estimate (RFC 3261, 17.1.1.1)
 	T2 = 4 * time.Second        // longest interval between retransmissions of anything but an INVITE request (RFC 3261, 17.1.2.2)
