@@ -7,7 +7,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// RFC 3261, 9.2: the CANCEL is answered 200 with the To tag of the INVITE's responses, then the user is told, once; its retransmission gets the same 200.
+// RFC 3261, 9.2 and 16.10: the CANCEL is answered 200 with the To tag of the INVITE's responses, then the user is told, once; its retransmission gets the same 200.
 func TestServerCancel(t *testing.T) {
 	play(t, func(s *stage) {
 		s.serve = func(tx *Server) error {

@@ -8,7 +8,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// RFC 3261, 17.1.1.2: seven INVITEs at intervals that double from T1, then Timer B: the user hears of it and there is no ACK.
+// RFC 3261, 17.1.1.1 and 17.1.1.2: seven INVITEs at intervals that double from T1, then Timer B: the user hears of it and there is no ACK.
 func TestClientINVITESilence(t *testing.T) {
 	play(t, func(s *stage) {
 		s.start(s.udp, request("INVITE"))
@@ -198,7 +198,7 @@ Content-Length: 0
 	})
 }
 
-// RFC 3261, 17.1.4: a transport that fails is told once, at whatever time, and ends the transaction.
+// RFC 3261, 17.1.4 and 8.1.3.1: a transport that fails is told once, at whatever time, and ends the transaction.
 func TestClientTransportError(t *testing.T) {
 	for _, method := range []string{"INVITE", "MESSAGE"} {
 		play(t, func(s *stage) {

@@ -21,7 +21,7 @@ func (h failing) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// each leads the machine that it is named after into a state.
+// each leads a machine of RFC 3261, 17.1.1, 17.1.2, 17.2.1 or 17.2.2 into a state.
 var each = []struct {
 	name string
 	lead func(s *stage, f *fakeFlow)
@@ -54,7 +54,7 @@ var each = []struct {
 	{"client other completed", func(s *stage, f *fakeFlow) { s.inResponse(f, reply(s.start(f, request("MESSAGE")), 200, "b")) }},
 }
 
-// FuzzStates gives one message to each state of each machine: nothing panics, everything ends, and the next request is served.
+// FuzzStates gives one message to each state of each machine of RFC 3261, 17.1 and 17.2: nothing panics, everything ends, and the next request is served.
 func FuzzStates(f *testing.F) {
 	var seeds [][]byte
 	for _, method := range []string{"INVITE", "ACK", "CANCEL", "BYE", "MESSAGE"} {

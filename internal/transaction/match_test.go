@@ -6,7 +6,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// RFC 3261, 17.2.3: branch, sent-by and method tell whether a request is new.
+// RFC 3261, 17.2.3 and 8.1.1.7: branch, sent-by and method tell whether a request is new (RFC 6026, 8.10).
 func TestMatchRequest(t *testing.T) {
 	for _, c := range []struct {
 		name        string

@@ -11,7 +11,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// hardening 55: beyond the limit new requests get 503 with Retry-After and leave nothing; BYE, CANCEL, ACK and requests within dialogs have a share of their own.
+// hardening 55: beyond the limit new requests get 503 with Retry-After (RFC 3261, 21.5.4), each retransmission the same one (RFC 3261, 8.2.7), and leave nothing; BYE, CANCEL, ACK and requests within dialogs have a share of their own.
 func TestLimit(t *testing.T) {
 	play(t, func(s *stage) {
 		n := 0

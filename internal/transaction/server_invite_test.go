@@ -215,7 +215,7 @@ func TestServerINVITEChallenge(t *testing.T) {
 	})
 }
 
-// RFC 6026, 8.8: a response that cannot be sent changes no state, and the user is told; a full datagram queue is a lost datagram.
+// RFC 3261, 17.2.4 and RFC 6026, 8.8: a response that cannot be sent changes no state, and the user is told; a full datagram queue is a lost datagram.
 func TestServerINVITETransportError(t *testing.T) {
 	play(t, func(s *stage) {
 		var failures []error

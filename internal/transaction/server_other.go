@@ -6,7 +6,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// respondOther is what the user may do in each state of RFC 3261, 17.2.2, within RFC 4320, 4.
+// respondOther is what the user may do in each state of RFC 3261, 17.2.2, within RFC 4320, 4.1 and 4.2.
 func (m *server) respondOther(tx *Server, res *wire.Response) {
 	code := res.StatusCode
 	switch {
