@@ -42,7 +42,8 @@ type configFile struct {
 		Location string `toml:"location"`
 	} `toml:"store"`
 	Auth struct {
-		Inbound string `toml:"inbound"`
+		Inbound     string `toml:"inbound"`
+		SHA256First bool   `toml:"sha256_first"`
 	} `toml:"auth"`
 	Proxy struct {
 		AllowPrivate bool `toml:"allow_private"`
@@ -78,6 +79,7 @@ type config struct {
 	database      string       // path of the SQLite file
 	volatile      bool         // bindings are not stored
 	inbound       string
+	sha256First   bool
 	allowPrivate  bool
 	limits        limits
 	level         slog.Level
@@ -143,6 +145,7 @@ func (k *checker) file(c *config, f *configFile) {
 	k.tls(c, f)
 	k.store(c, f)
 	k.choice("auth.inbound", f.Auth.Inbound, &c.inbound, "authenticated", "any")
+	c.sha256First = f.Auth.SHA256First
 	c.allowPrivate = f.Proxy.AllowPrivate
 	k.limits(c, f.Limits)
 	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
@@ -273,6 +276,7 @@ func (k *checker) tls(c *config, f *configFile) {
 			key = "tls.key"
 		}
 		k.bad(key, "cert and key go together: give both files, or neither for a local CA")
+		return
 	case c.cert != "" && f.TLS.Local:
 		k.bad("tls.local", "either the files cert and key, or local = true")
 	}
@@ -295,9 +299,7 @@ func (k *checker) store(c *config, f *configFile) {
 		}
 		c.database = path
 	}
-	if k.at["store.database"] != 0 || !filepath.IsAbs(c.database) && c.database == serveDefaults().database {
-		c.database = k.path(c.database)
-	}
+	c.database = k.path(c.database)
 	location := "sqlite"
 	k.choice("store.location", f.Store.Location, &location, "sqlite", "memory")
 	c.volatile = location == "memory"
@@ -308,7 +310,11 @@ func (k *checker) path(s string) string {
 	if s == "" || filepath.IsAbs(s) {
 		return s
 	}
-	return filepath.Join(filepath.Dir(k.places.file), s)
+	s = filepath.Join(filepath.Dir(k.places.file), s)
+	if abs, err := filepath.Abs(s); err == nil {
+		return abs
+	}
+	return s
 }
 
 func (k *checker) choice(key, value string, to *string, allowed ...string) {

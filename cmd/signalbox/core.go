@@ -58,7 +58,13 @@ type core struct {
 
 func newCore(p parts) (*core, error) {
 	users := directory{p.users}
-	verifier, err := auth.NewVerifier(auth.Config{Users: users, Key: p.nonceKey, Failed: p.badSecret})
+	verifier, err := auth.NewVerifier(auth.Config{
+		Users: users, Key: p.nonceKey, SHA256First: p.config.sha256First, Failed: p.badSecret,
+		Ours: func(host string, port int) bool {
+			_, domain := p.domains.Domain(host)
+			return domain || p.network.IsLocal(host, port)
+		},
+	})
 	if err != nil {
 		return nil, err
 	}

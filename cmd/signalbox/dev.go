@@ -67,7 +67,7 @@ func (a *app) dev() *cobra.Command {
 			if trace {
 				c.level = levelTrace
 			}
-			err = a.runServer(cmd.Context(), c, func(s *server) error { return a.welcome(cmd.Context(), s) })
+			err = a.runServer(cmd.Context(), c, a.welcome)
 			var taken *listenError
 			if errors.As(err, &taken) {
 				return fmt.Errorf("%w; another address is chosen with --%s, for example --%s :5070 (\"\" turns it off)", err, taken.key, taken.key)

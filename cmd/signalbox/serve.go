@@ -33,8 +33,8 @@ func (a *app) serve() *cobra.Command {
 
 var errKilled = errors.New("stopped by a second signal")
 
-// runServer serves until a signal or the end of ctx. ready is told when the server takes requests.
-func (a *app) runServer(ctx context.Context, c *config, ready func(*server) error) (err error) {
+// runServer serves until a signal or the end of ctx. prepare is as in startServer.
+func (a *app) runServer(ctx context.Context, c *config, prepare func(context.Context, *server) error) error {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
@@ -43,14 +43,9 @@ func (a *app) runServer(ctx context.Context, c *config, ready func(*server) erro
 	defer out.close()
 	style := styleOf(c.format, a.stderr)
 	log := newLogger(out, style, c.level)
-	s, err := startServer(ctx, c, &requestLog{sink: out, style: style, started: time.Now()}, log)
+	s, err := startServer(ctx, c, &requestLog{sink: out, style: style, started: time.Now()}, log, prepare)
 	if err != nil {
 		return err
-	}
-	if ready != nil {
-		if err := ready(s); err != nil {
-			return errors.Join(err, s.stop(ctx))
-		}
 	}
 	log.Info("ready", "version", version, "domains", strings.Join(c.domains, ","), "listening", strings.Join(s.Status().Listening, ", "),
 		"users", s.users.Len(), "registrations", s.bindings.Len())

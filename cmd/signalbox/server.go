@@ -36,10 +36,17 @@ type server struct {
 	undo []func(context.Context) error // what start did, to be undone backwards
 }
 
-// startServer opens the data directory, assembles the rooms and begins to serve. It has undone everything when it returns an error.
-func startServer(ctx context.Context, c *config, requests *requestLog, log *slog.Logger) (*server, error) {
+// startServer opens the data directory, assembles the rooms and begins to serve. prepare, if not nil, sees the open store before anybody else. All is
+// undone when it returns an error.
+func startServer(ctx context.Context, c *config, requests *requestLog, log *slog.Logger, prepare func(context.Context, *server) error) (*server, error) {
 	s := &server{config: c, log: log, requests: requests, started: time.Now()}
-	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.assemble, s.serveControl} {
+	prepared := func(ctx context.Context) error {
+		if prepare == nil {
+			return nil
+		}
+		return prepare(ctx, s)
+	}
+	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, prepared, s.assemble, s.serveControl} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.stop(ctx))
 		}
@@ -77,7 +84,14 @@ func (s *server) openStore(ctx context.Context) (err error) {
 	if s.users, err = s.db.Users(ctx); err != nil {
 		return err
 	}
-	s.bindings, err = location.Open(s.db.SQL(), location.Config{Volatile: s.config.volatile, Changed: s.bindingChanged})
+	s.bindings, err = location.Open(s.db.SQL(), location.Config{
+		Volatile: s.config.volatile, Changed: s.bindingChanged,
+		Committed: func(addresses int, _ time.Duration, err error) {
+			if err != nil {
+				s.log.Error("registrations could not be stored", "addresses", addresses, "error", err)
+			}
+		},
+	})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// Every mistake is one clear finding with file, line, column, source line and caret.
+func TestConfigErrors(t *testing.T) {
+	for _, tt := range []struct {
+		name, file, want string
+	}{
+		{"empty", "", `sb.toml: domain: missing: which domain do the phones register with? domain = "example.org"`},
+		{"syntax", "domain = \n", "sb.toml:1:10: unexpected character U+000A at start of value\n    domain = \n             ^"},
+		{"unknown key", "domain = \"example.org\"\n[listen]\nupd = \":5060\"\n",
+			"sb.toml:3:1: unknown key listen.upd; known here: udp, tcp, tls, https, http, advertise\n    upd = \":5060\"\n    ^"},
+		{"unknown table", "domain = \"example.org\"\n[media]\nturn = \":3478\"\n",
+			"sb.toml:2:2: unknown key media; known here: domain, domains, listen, tls, store, auth, proxy, limits, log\n    [media]\n     ^"},
+		{"wrong type", "domain = 7\n", "sb.toml:1:10: domain: wrong type: want a string in quotes\n    domain = 7\n             ^"},
+		{"wrong type of a listener", "domain = \"example.org\"\n[listen]\nudp = 5060\n",
+			"sb.toml:3:7: listen.udp: wrong type: want a string in quotes or a list of strings\n    udp = 5060\n          ^"},
+		{"wrong type of a limit", "domain = \"example.org\"\n[limits]\n\tconnections = \"many\"\n",
+			"sb.toml:3:16: limits.connections: wrong type: want a whole number\n    \tconnections = \"many\"\n    \t              ^"},
+		{"wrong type within a list", "domain = \"example.org\"\nlisten.udp = [\":5060\", 5062]\n",
+			"sb.toml:2:24: listen.udp[1]: wrong type: want a string in quotes\n    listen.udp = [\":5060\", 5062]\n                           ^"},
+		{"bad address", "domain = \"example.org\"\n[listen]\ntcp = \"example.org:5060\"\n",
+			"sb.toml:3:7: listen.tcp: \"example.org:5060\" is not an address to listen on: want \"IP:PORT\" or \":PORT\"\n    tcp = \"example.org:5060\"\n          ^"},
+		{"bad port", "domain = \"example.org\"\n[listen]\ntls = [\":5061\", \":99999\"]\n",
+			"sb.toml:3:17: listen.tls[1]: \":99999\" is not an address to listen on: want \"IP:PORT\" or \":PORT\"\n    tls = [\":5061\", \":99999\"]\n                    ^"},
+		{"twice", "domain = \"example.org\"\n[listen]\nudp = [\":5060\", \":5060\"]\n",
+			"sb.toml:3:17: listen.udp[1]: :5060 is listed twice\n    udp = [\":5060\", \":5060\"]\n                    ^"},
+		{"all off", "domain = \"example.org\"\n[listen]\nudp = \"\"\ntcp = \"\"\ntls = \"\"\n",
+			"sb.toml: listen: everything is turned off: give at least one of udp, tcp, tls"},
+		{"not built", "domain = \"example.org\"\n[listen]\nhttps = \":443\"\n",
+			"sb.toml:3:9: listen.https: not built yet: this version has no web pages and no SIP over WebSocket; use \"\" or leave it out\n    https = \":443\"\n            ^"},
+		{"bad domain", "domain = \"sip:example.org\"\n",
+			"sb.toml:1:10: domain: \"sip:example.org\" is not a domain name: a host name such as example.org, without port or user\n    domain = \"sip:example.org\"\n             ^"},
+		{"bad domain in a list", "domains = [\"example.org\", \"exa mple.net\"]\n",
+			"sb.toml:1:27: domains[1]: \"exa mple.net\" is not a domain name: a host name such as example.org, without port or user\n" +
+				"    domains = [\"example.org\", \"exa mple.net\"]\n                              ^"},
+		{"domain and domains", "domain = \"example.org\"\ndomains = [\"example.net\"]\n",
+			"sb.toml:2:11: domains: give domain or domains, not both\n    domains = [\"example.net\"]\n              ^"},
+		{"key without certificate", "domain = \"example.org\"\ntls.key = \"main.go\"\n",
+			"sb.toml:2:11: tls.key: cert and key go together: give both files, or neither for a local CA\n    tls.key = \"main.go\"\n              ^"},
+		{"choice", "domain = \"example.org\"\nauth = { inbound = \"all\" }\n",
+			"sb.toml:2:20: auth.inbound: \"all\": want one of authenticated, any\n    auth = { inbound = \"all\" }\n                       ^"},
+		{"database", "domain = \"example.org\"\n[store]\ndatabase = \"postgres://localhost/sip\"\n",
+			"sb.toml:3:12: store.database: \"postgres://localhost/sip\": want \"sqlite:PATH\"\n    database = \"postgres://localhost/sip\"\n               ^"},
+		{"limit", "domain = \"example.org\"\n[limits]\nregistration_min = 0\n",
+			"sb.toml:3:20: limits.registration_min: 0: want a number from 1 to 3600\n    registration_min = 0\n                       ^"},
+		{"several at once", "domain = \"example.org\"\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n",
+			"sb.toml:4:10: log.format: \"xml\": want one of auto, text, json\n    format = \"xml\"\n             ^\n" +
+				"sb.toml:3:9: log.level: \"loud\": want one of error, warn, info, debug, trace\n    level = \"loud\"\n            ^"},
+		{"advertise", "domain = \"example.org\"\n[listen]\nadvertise = [\"203.0.113.5\", \"203.0.113.6\"]\n",
+			"sb.toml:3:29: listen.advertise[1]: one address of each family at most\n    advertise = [\"203.0.113.5\", \"203.0.113.6\"]\n                                ^"},
+		{"carriage returns", "domain = \"example.org\"\r\n[auth]\r\ninbound = \"all\"\r\n",
+			"sb.toml:3:11: auth.inbound: \"all\": want one of authenticated, any\n    inbound = \"all\"\n              ^"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := writeFile(t, "sb.toml", tt.file)
+			_, err := loadConfig(path, serveDefaults())
+			if err == nil {
+				t.Fatal("no error")
+			}
+			got := strings.ReplaceAll(err.Error(), filepath.Dir(path)+"/", "")
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got:\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestConfigDefaults(t *testing.T) {
+	path := writeFile(t, "sb.toml", "\xef\xbb\xbfdomain = \"Example.ORG\"\n")
+	c, err := loadConfig(path, serveDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := serveDefaults()
+	want.domains = []string{"example.org"}
+	want.database = filepath.Join(filepath.Dir(path), "signalbox.db")
+	c.places = nil
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, limits{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	path := writeFile(t, "sb.toml", `
+domains = ["example.org", "[2001:DB8::1]"]
+[listen]
+udp = ["192.0.2.1:5060", "[2001:db8::1]:5060"]
+tcp = ""
+tls = []
+http = ""
+[store]
+database = "sqlite:data/sb.db"
+location = "memory"
+[auth]
+inbound = "any"
+[limits]
+transactions = 1000
+[log]
+level = "trace"
+`)
+	c, err := loadConfig(path, serveDefaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.places = nil
+	want := &config{
+		domains:  []string{"example.org", "2001:db8::1"},
+		udp:      []string{"192.0.2.1:5060", "[2001:db8::1]:5060"},
+		database: filepath.Join(filepath.Dir(path), "data/sb.db"),
+		volatile: true,
+		inbound:  "any",
+		limits:   limits{Transactions: 1000},
+		level:    levelTrace,
+		format:   "auto",
+	}
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, limits{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// A configuration is written by a friend, but read from a disk: no content of it may end the program.
+func FuzzConfig(f *testing.F) {
+	for _, seed := range []string{"domain = \"example.org\"\n", "[listen]\nudp = [\":5060\", {a = 1}]\n", "a = [[1], {b = [2]}]", "x.y.z = 1\n[[listen]]\n", "[listen]\n[listen]"} {
+		f.Add(seed)
+	}
+	path := filepath.Join(f.TempDir(), "sb.toml")
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := loadConfig(path, serveDefaults()); err != nil && err.Error() == "" {
+			t.Error("an error that says nothing")
+		}
+	})
+}
