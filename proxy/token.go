@@ -107,7 +107,7 @@ func (s *signer) sign(dst []byte, t token, callID, callerTag string) []byte {
 // the direction: whose tag is the caller's, From's or To's.
 func (s *signer) verify(text, callID, fromTag, toTag string) (t token, fromCaller, ok bool) {
 	var room [maxToken]byte
-	if len(text) > maxTokenText {
+	if len(text) > maxTokenText || !looksLikeToken(text) {
 		return token{}, false, false
 	}
 	n, err := encoding.Decode(room[:], []byte(text))
