@@ -24,24 +24,29 @@ type Address struct {
 
 // ParseAddress reads one value (no comma list). "*" is accepted as a URI with Raw "*" and no scheme, for Contact.
 func ParseAddress(s string) (Address, error) {
+	var a Address
+	if err := a.parse(s); err != nil {
+		return Address{}, err
+	}
+	return a, nil
+}
+
+func (a *Address) parse(s string) error {
 	s = trim(s)
-	a := Address{Raw: s}
+	a.Raw = s
 	if s == "*" {
 		a.URI.Raw = s
-		return a, nil
+		return nil
 	}
 	uri, params, err := a.split(s)
 	if err != nil {
-		return Address{}, err
+		return err
 	}
-	if a.URI, err = ParseURI(uri); err != nil {
-		return Address{}, err
+	if err := a.URI.parse(uri); err != nil {
+		return err
 	}
 	a.Params = params
-	if params == "" {
-		return a, nil
-	}
-	return a, a.readParams()
+	return a.readParams()
 }
 
 // split finds the URI and the header parameters and sets Display.

@@ -53,12 +53,7 @@ var spares = func() (s [room]sip.Header) {
 	return s
 }()
 
-// ownHeaders gives the message a header list of its own, with room for a few more fields.
-func ownHeaders(m Message) {
-	m.PrependHeader(spares[:]...)
-	dropSpares(m)
-}
-
+// dropSpares takes the spares away again, all of which stand in front.
 func dropSpares(m Message) {
 	for range spares {
 		m.RemoveHeader("")

@@ -75,7 +75,10 @@ func (f *Framer) Next() (msg []byte, ping int, ok bool, err *Error) {
 		}
 		if err != nil {
 			f.err = err
-			return f.buf[f.start:max(end, f.line)], ping, false, err
+			if end == 0 {
+				end = len(f.buf) // where the head ends is not known: all there is
+			}
+			return f.buf[f.start:end], ping, false, err
 		}
 	}
 	if f.total == 0 || len(f.buf)-f.start < f.total {

@@ -189,6 +189,9 @@ func firstValue(s string) (value, rest string) {
 
 // cutListValue cuts the first element off a comma-separated list. What does not end, a quote or a bracket, reaches to the end.
 func cutListValue(s string) (value, rest string) {
+	if strings.IndexByte(s, ',') < 0 {
+		return trim(s), ""
+	}
 	for i := 0; i < len(s); i++ {
 		switch s[i] {
 		case ',':

@@ -14,7 +14,7 @@ const (
 	// MaxURI is the most bytes of a URI: above, a Request-URI gets 414.
 	MaxURI = 4 << 10
 
-	// MaxHost is the most bytes of a host name: a domain name has 253 (RFC 1035, 2.3.4) and perhaps a dot at its end.
+	// MaxHost is the most bytes of a host name: a domain name has 253 and perhaps a dot at its end.
 	MaxHost = 255
 
 	// MaxMethod is the most bytes of a method: the longest registered one has 9, the torture test's 43.

@@ -64,23 +64,30 @@ func NewRequest(method string, uri URI) *Request {
 // SetURI replaces the Request-URI.
 func (r *Request) SetURI(u URI) {
 	r.URI = u
-	r.Recipient = sip.Uri{Scheme: u.Scheme, User: u.User, Host: u.Host, Port: u.Port}
+	r.setRecipient()
+}
+
+// setRecipient fills sipgo's form of the Request-URI, as far as it costs nothing.
+func (r *Request) setRecipient() {
+	u, to := &r.URI, &r.Recipient
+	to.Scheme, to.User, to.Host, to.Port = u.Scheme, u.User, u.Host, u.Port
 }
 
 // SetMaxForwards replaces Max-Forwards, or adds it (RFC 3261, 16.6 step 3).
 func (r *Request) SetMaxForwards(n int) { Set(r, "Max-Forwards", strconv.Itoa(n)) }
 
-// Clone has its own header list; header values and body are shared, they are immutable.
+// Clone has its own header list, with room for what a proxy adds; header values and body are shared, they are immutable.
 func (r *Request) Clone() *Request {
 	c := *r
-	ownHeaders(&c)
+	c.PrependHeader(spares[:]...) // always copies the list
+	dropSpares(&c)
 	return &c
 }
 
 // Clone has its own header list; header values and body are shared, they are immutable.
 func (r *Response) Clone() *Response {
 	c := *r
-	ownHeaders(&c)
+	c.PrependHeader() // always copies the list
 	return &c
 }
 
@@ -100,19 +107,21 @@ var (
 	errCallID      = errors.New("not a Call-ID")
 	errCSeq        = errors.New("not a CSeq")
 	errMaxForwards = errors.New("Max-Forwards is not 0 to 255")
-	errNoScheme    = errors.New("not a URI")
 )
 
-// read parses the value of one header field into Head.
+// read parses the value of one header field into Head. What cannot be read is absent.
 func (h *Head) read(f fieldID, value string) (err error) {
 	switch f {
 	case fieldVia:
+		h.Via = Via{}
 		first, _ := cutListValue(value)
-		h.Via, err = ParseVia(first)
+		if err = h.Via.parse(first); err != nil {
+			h.Via = Via{}
+		}
 	case fieldFrom:
-		h.From, err = parseFromTo(value)
+		err = h.From.parseParty(value)
 	case fieldTo:
-		h.To, err = parseFromTo(value)
+		err = h.To.parseParty(value)
 	case fieldCallID:
 		h.CallID = value
 		if !all(value, isWord) {
@@ -138,13 +147,17 @@ func (r *Request) read(f fieldID, value string) error {
 	return nil
 }
 
-// parseFromTo: only Contact may be "*" (RFC 3261, 20.10).
-func parseFromTo(value string) (Address, error) {
-	a, err := ParseAddress(value)
+// parseParty reads From or To: only Contact may be "*" (RFC 3261, 20.10).
+func (a *Address) parseParty(value string) error {
+	*a = Address{}
+	err := a.parse(value)
 	if err == nil && a.URI.Scheme == "" {
-		return Address{}, errNoScheme
+		err = errURI
 	}
-	return a, err
+	if err != nil {
+		*a = Address{}
+	}
+	return err
 }
 
 // parseCSeq: the number must be less than 2**31 (RFC 3261, 8.1.1.5).

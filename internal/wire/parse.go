@@ -57,7 +57,9 @@ func Parse(b []byte) (Message, *Error) {
 // parser holds what one call of Parse needs to remember.
 type parser struct {
 	err    *Error // the first one
-	dirty  bool   // lines may hold CR, LF or NUL
+	lines  int    // before the empty line
+	folded bool   // some of them continue the one before
+	dirty  bool   // some may hold CR, LF or NUL
 	ended  bool   // the empty line was there
 	seen   uint16 // which fields were there, a bit for each fieldID
 	length int    // Content-Length, -1 when absent
@@ -69,7 +71,7 @@ func (p *parser) fail(code int, reason string, err error) {
 	}
 }
 
-// split finds the empty line. CRLFs before the start line are skipped (RFC 3261, 7.5).
+// split finds the empty line that ends the head, line by line. CRLFs before the start line are skipped (RFC 3261, 7.5).
 func (p *parser) split(b []byte) (head, body []byte) {
 	for len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		b = b[2:]
@@ -82,25 +84,38 @@ func (p *parser) split(b []byte) (head, body []byte) {
 		p.fail(513, "", errTooLong)
 		b = b[:MaxMessage]
 	}
-	end := bytes.Index(b, []byte("\r\n\r\n"))
-	if end < 0 {
-		p.fail(400, "Incomplete Header", errNoEnd)
-		return b[:bytes.LastIndexByte(b, '\n')+1], nil
+	for pos := 0; ; p.lines++ {
+		n := bytes.IndexByte(b[pos:], '\n')
+		if n < 0 {
+			p.fail(400, "Incomplete Header", errNoEnd)
+			return b[:pos], nil
+		}
+		if n == 1 && b[pos] == '\r' {
+			p.ended = true
+			return b[:pos], b[pos+2:]
+		}
+		if n == 0 || b[pos+n-1] != '\r' {
+			p.dirty = true
+		}
+		if isSpace(b[pos]) {
+			p.folded = true
+		}
+		pos += n + 1
 	}
-	p.ended = true
-	return b[:end+2], b[end+4:]
 }
 
 // text makes the head a string, the only copy of it, and unfolds it (RFC 3261, 7.3.1). It checks what lets two readers see different
 // lines: CR and LF come in pairs only, and NUL not at all but escaped in a quoted-string.
 func (p *parser) text(head []byte) string {
-	s := string(head)
-	if strings.Contains(s, "\n ") || strings.Contains(s, "\n\t") {
-		s = unfold(s)
-	}
-	if strings.Count(s, "\r\n") != strings.Count(s, "\n") || strings.Count(s, "\r") != strings.Count(s, "\n") {
+	if bytes.Count(head, []byte{'\r'}) != p.lines {
 		p.dirty = true
+	}
+	if p.dirty {
 		p.fail(400, "Bad Line End", errLineEnd)
+	}
+	s := string(head)
+	if p.folded {
+		s = unfold(s)
 	}
 	if strings.IndexByte(s, 0) >= 0 {
 		p.dirty = true
@@ -200,15 +215,16 @@ func (p *parser) requestLine(line string) Message {
 		p.fail(414, "", errURILong)
 		return r
 	}
-	u, err := ParseURI(uri)
-	if err == nil && u.Headers != "" {
+	err := r.URI.parse(uri)
+	if err == nil && r.URI.Headers != "" {
 		err = errURIHeaders // RFC 3261, 19.1.1: none in a Request-URI
 	}
 	if err != nil {
 		p.fail(400, "Bad Request-URI", err)
+		r.URI = URI{}
 		return r
 	}
-	r.SetURI(u)
+	r.setRecipient()
 	return r
 }
 
@@ -231,12 +247,12 @@ func (p *parser) statusLine(line string) Message {
 
 // fields reads the header fields: it appends them to list, and what Head holds to the message's Head.
 func (p *parser) fields(m Message, s string, list []sip.Header) []sip.Header {
-	n := strings.Count(s, "\n")
+	n := p.lines - 1
 	if n > MaxHeaders {
 		p.fail(400, "Too Many Headers", errManyFields)
 		n = MaxHeaders
 	}
-	block := make([]field, n)
+	block := make([]field, max(n, 0))
 	for len(list) < n && s != "" {
 		var line string
 		line, s = cutLine(s)

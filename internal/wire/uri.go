@@ -30,74 +30,82 @@ type URI struct {
 // ParseURI is strict: a URI it accepts is written back byte for byte and means one thing to everybody. Beyond the grammar it refuses a
 // parameter that stands twice (RFC 3261, 19.1.1) and hosts that some resolvers read as addresses in disguise.
 func ParseURI(s string) (URI, error) {
+	var u URI
+	if err := u.parse(s); err != nil {
+		return URI{}, err
+	}
+	return u, nil
+}
+
+func (u *URI) parse(s string) (err error) {
 	if len(s) > MaxURI {
-		return URI{}, errURILong
+		return errURILong
 	}
 	colon := strings.IndexByte(s, ':')
 	if colon <= 0 {
-		return URI{}, errURI
+		return errURI
 	}
-	u := URI{Raw: s}
+	u.Raw = s
 	switch scheme := s[:colon]; {
 	case fold(scheme, "sip"):
 		u.Scheme = "sip"
 	case fold(scheme, "sips"):
 		u.Scheme = "sips"
 	default:
-		return parseOpaque(s, colon)
+		return u.parseOpaque(colon)
 	}
 	rest := s[colon+1:]
-	var err error
 	// "@" is legal nowhere but at the end of the userinfo, which itself may hold ";" and "?".
 	if at := strings.IndexByte(rest, '@'); at >= 0 {
-		if u.User, u.Password, err = parseUserinfo(rest[:at]); err != nil {
-			return URI{}, err
+		if err := u.parseUserinfo(rest[:at]); err != nil {
+			return err
 		}
 		rest = rest[at+1:]
 	}
 	if u.Host, rest, err = cutHost(rest); err != nil {
-		return URI{}, err
+		return err
 	}
 	if u.Port, rest, err = cutPort(rest); err != nil {
-		return URI{}, err
+		return err
 	}
 	if rest == "" {
-		return u, nil
+		return nil
 	}
 	u.Params = rest
 	if q := strings.IndexByte(rest, '?'); q >= 0 {
 		u.Params, u.Headers = rest[:q], rest[q:]
 		if !validURIHeaders(u.Headers) {
-			return URI{}, errHeaders
+			return errHeaders
 		}
 	}
 	if !validURIParams(u.Params) {
-		return URI{}, errParams
+		return errParams
 	}
-	return u, nil
+	return nil
 }
 
 // parseOpaque reads an absoluteURI of another scheme: its inside is for somebody else (RFC 3261, 25.1 absoluteURI).
-func parseOpaque(s string, colon int) (URI, error) {
-	scheme, rest := s[:colon], s[colon+1:]
+func (u *URI) parseOpaque(colon int) error {
+	scheme, rest := u.Raw[:colon], u.Raw[colon+1:]
 	if c := lowerByte(scheme[0]); c < 'a' || c > 'z' || !all(scheme, isScheme) {
-		return URI{}, errURI
+		return errURI
 	}
 	if rest == "" || !escaped(rest, isOpaque) {
-		return URI{}, errURI
+		return errURI
 	}
-	return URI{Raw: s, Scheme: lower(scheme)}, nil
+	u.Scheme = lower(scheme)
+	return nil
 }
 
-func parseUserinfo(s string) (user, password string, err error) {
-	user = s
+func (u *URI) parseUserinfo(s string) error {
+	u.User = s
 	if i := strings.IndexByte(s, ':'); i >= 0 {
-		user, password = s[:i], s[i+1:]
+		u.User, u.Password = s[:i], s[i+1:]
 	}
-	if user == "" || !escaped(user, isUser) || !escaped(password, isPass) {
-		return "", "", errUser
+	if u.User == "" || !escaped(u.User, isUser) || !escaped(u.Password, isPass) {
+		return errUser
 	}
-	return user, password, nil
+	return nil
 }
 
 // cutHost cuts a host off the front of s: in lower case, an IPv6 reference without its brackets.
@@ -105,23 +113,21 @@ func cutHost(s string) (host, rest string, err error) {
 	if s != "" && s[0] == '[' {
 		return cutIPv6(s)
 	}
-	n := span(s, isHost)
+	label, upper, n := 0, false, 0 // label: where the last one starts
+	for ; n < len(s) && classes[s[n]]&isHost != 0; n++ {
+		switch c := s[n]; {
+		case c == '.' && (n == 0 || s[n-1] == '.'):
+			return "", "", errHost
+		case c == '.' && n+1 < len(s) && classes[s[n+1]]&isHost != 0: // but for a dot at the end
+			label = n + 1
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		}
+	}
 	if n == 0 || n > MaxHost {
 		return "", "", errHost
 	}
 	host, rest = s[:n], s[n:]
-	label := 0 // where the current label starts
-	for i := range n {
-		if host[i] == '.' {
-			if i == label {
-				return "", "", errHost
-			}
-			label = i + 1
-		}
-	}
-	if label == n { // a dot at the end is legal, and what stands before it is the last label
-		label = strings.LastIndexByte(host[:n-1], '.') + 1
-	}
 	// A host whose last label is a number is an IPv4 address or nothing: "2130706433", "0177.0.0.1" and "0x7f.1" are
 	// 127.0.0.1 to some resolvers.
 	if numeric(host[label:]) {
@@ -129,7 +135,10 @@ func cutHost(s string) (host, rest string, err error) {
 			return "", "", errHost
 		}
 	}
-	return lower(host), rest, nil
+	if upper {
+		host = strings.ToLower(host)
+	}
+	return host, rest, nil
 }
 
 // numeric tells whether inet_aton would take the label for a number.

@@ -19,27 +19,34 @@ type Via struct {
 
 // ParseVia reads one via-parm.
 func ParseVia(s string) (Via, error) {
-	s = trim(s)
-	v := Via{Raw: s}
-	rest, ok := v.readProtocol(s)
-	if !ok {
-		return Via{}, errVia
-	}
-	var err error
-	if v.Host, rest, err = cutHost(rest); err != nil {
+	var v Via
+	if err := v.parse(s); err != nil {
 		return Via{}, err
 	}
-	// Beside the grammar's SWS around the colon (COLON in RFC 3261, 25.1).
+	return v, nil
+}
+
+func (v *Via) parse(s string) (err error) {
+	s = trim(s)
+	v.Raw = s
+	rest, ok := v.readProtocol(s)
+	if !ok {
+		return errVia
+	}
+	if v.Host, rest, err = cutHost(rest); err != nil {
+		return err
+	}
+	// The grammar allows white space around this colon (COLON in RFC 3261, 25.1).
 	if rest = skipSpace(rest); rest != "" && rest[0] == ':' {
 		digits := skipSpace(rest[1:])
 		n := span(digits, isDigit)
 		if v.Port, ok = smallNumber(digits[:n], 65535); !ok || v.Port == 0 {
-			return Via{}, errPort
+			return errPort
 		}
 		rest = skipSpace(digits[n:])
 	}
 	v.Params = rest
-	return v, v.readParams()
+	return v.readParams()
 }
 
 // readProtocol reads sent-protocol: name, version and transport, with white space around the slashes.
