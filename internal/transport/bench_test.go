@@ -163,3 +163,42 @@ func benchStream(b *testing.B, c Config, dial func(netip.AddrPort) (net.Conn, er
 	}
 	b.ReportMetric(float64(cpu(b)-before)/float64(max(done, 1)), "cpu-ns/exchange")
 }
+
+// BenchmarkDialUDP is what a forwarded request pays for its flow.
+func BenchmarkDialUDP(b *testing.B) {
+	tr := benchEcho(b, Config{UDP: []string{":0"}})
+	hop := wire.Hop{Proto: wire.UDP, Addr: netip.MustParseAddrPort("127.0.0.1:9")}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := tr.Dial(hop); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFindUDP is what a request to a registered phone pays for its flow.
+func BenchmarkFindUDP(b *testing.B) {
+	tr := benchEcho(b, Config{UDP: []string{":0"}})
+	f, err := tr.Dial(wire.Hop{Proto: wire.UDP, Addr: netip.MustParseAddrPort("127.0.0.1:9")})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, ok := tr.Find(f.ID()); !ok {
+			b.Fatal("not found")
+		}
+	}
+}
+
+// BenchmarkReceiveUDP is one datagram from the reader's hands to the receiver: parser, Via, flow.
+func BenchmarkReceiveUDP(b *testing.B) {
+	tr := benchEcho(b, Config{UDP: []string{"127.0.0.1:0"}})
+	tr.receiver = new(recorder)
+	s := tr.udp[0].sockets[0]
+	from := netip.MustParseAddrPort("192.0.2.4:5060")
+	b.ReportAllocs()
+	for b.Loop() {
+		s.take([]byte(benchRequest), from, netip.Addr{})
+	}
+}

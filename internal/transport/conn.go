@@ -28,6 +28,8 @@ type conn struct {
 	out    *outbox        // nil while connecting
 	stream net.Conn       // out, or TLS over it; set before ready
 
+	opened bool // Metrics.Opened was called; of the connection's goroutine
+
 	// The registry's own.
 	source *source
 	young  [2]*list.Element
@@ -167,7 +169,7 @@ func (c *conn) end(reason error) {
 			fn(reason)
 		}
 	}
-	if c.t.config.Metrics.Closed != nil && c.out != nil {
+	if c.opened && c.t.config.Metrics.Closed != nil {
 		c.t.config.Metrics.Closed(c.id.Proto)
 	}
 	c.t.log.LogAttrs(c.t.ctx, slog.LevelDebug, "connection closed", slog.String("proto", c.id.Proto.String()), slog.Any("peer", c.id.Remote), slog.Any("error", reason))
@@ -198,6 +200,7 @@ func (c *conn) run(first time.Time) error {
 	if err := c.open(); err != nil {
 		return err
 	}
+	c.opened = true
 	if c.t.config.Metrics.Opened != nil {
 		c.t.config.Metrics.Opened(c.id.Proto)
 	}

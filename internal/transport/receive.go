@@ -56,9 +56,7 @@ func (t *Transport) receive(in incoming, b []byte) (ok bool) {
 	}
 	switch m := msg.(type) {
 	case *wire.Request:
-		if err := stampVia(m, in.remote); err != nil {
-			return t.reject(&in, m, wire.Errorf(400, "Bad Via", "stamp: %w", err))
-		}
+		stampVia(m, in.remote)
 		if t.config.Metrics.Received != nil {
 			t.config.Metrics.Received(in.proto())
 		}

@@ -20,8 +20,8 @@ func (t *Transport) reject(in *incoming, msg wire.Message, e *wire.Error) (reada
 	case *wire.Response:
 		return m != nil
 	case *wire.Request:
-		if m == nil {
-			return false
+		if m == nil || m.Via.Host == "" && m.CallID == "" {
+			return false // some other protocol
 		}
 		t.answer(in, m, e)
 		return true
@@ -42,15 +42,12 @@ func (t *Transport) answer(in *incoming, req *wire.Request, e *wire.Error) {
 		t.dropped(wire.UDP, RateLimited)
 		return
 	}
-	var via *wire.Via
-	if req.Via.Host != "" && stampVia(req, in.remote) == nil {
-		via = &req.Via
-	}
+	stampVia(req, in.remote)
 	res := wire.NewResponse(req, e.Code, e.Reason, t.statelessTag(req))
 	for _, h := range e.Headers {
 		res.AppendHeader(h)
 	}
-	_ = in.flow(via).Send(wire.Append(nil, res))
+	_ = in.flow(&req.Via).Send(wire.Append(nil, res))
 }
 
 // statelessTag is the same for a request and its retransmissions (RFC 3261, 8.2.7).

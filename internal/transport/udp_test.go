@@ -261,11 +261,11 @@ func TestSpoofedSourcesCostNothing(t *testing.T) {
 			tr.rejects.allow(remote.Addr(), time.Unix(int64(i), 0))
 		}
 	}
-	spoof(20 * flowCache) // the table is full now
+	spoof(10 * flowCache) // the table is full now
 	before := heap()
-	spoof(1_000_000)
+	spoof(200_000) // a million needs no more: the first 40,000 would have filled any table that fills
 	if grown := int64(heap()) - int64(before); grown > 1<<20 {
-		t.Errorf("%d bytes more after a million sources", grown)
+		t.Errorf("%d bytes more after 200,000 sources", grown)
 	}
 }
 

@@ -10,58 +10,60 @@ import (
 
 // stampVia writes into the top Via of a request where it came from. A received or rport value that the sender wrote itself is replaced.
 // RFC 3261, 18.2.1; RFC 3581, 4
-func stampVia(req *wire.Request, source netip.AddrPort) error {
+func stampVia(req *wire.Request, source netip.AddrPort) {
 	v := &req.Via
 	host, numeric := sentByAddr(v.Host)
 	received := v.HasRPort || !numeric || host != source.Addr().WithZone("")
 	if !received && v.Received == "" {
-		return nil
+		return
 	}
 	at := topVia(req)
 	if at < 0 {
-		return nil
+		return
 	}
 	h := req.Headers()[at]
 	value := h.Value()
 	// Head.Via.Raw is the first value of the header; other values may follow it.
 	start := strings.Index(value, v.Raw)
-	if start < 0 {
-		return nil
+	if start < 0 || v.Raw == "" {
+		return
 	}
 	var room [512]byte // as good as always enough
-	raw := appendStamped(room[:0], value[:start], v, source, received)
+	raw := append(room[:0], value[:start]...)
+	raw = append(raw, strings.TrimRight(strings.TrimSuffix(v.Raw, v.Params), " \t")...)
+	params := len(raw)
+	raw = appendParams(raw, v.Params, source.Port())
+	address := len(raw)
+	if received {
+		// An IPv6 address stands without brackets here (RFC 3261, 25.1, via-received).
+		raw = append(raw, ";received="...)
+		address = len(raw)
+		raw = source.Addr().WithZone("").AppendTo(raw)
+	}
 	end := len(raw)
 	raw = append(raw, value[start+len(v.Raw):]...)
+
 	stamped := string(raw)
-	via, err := wire.ParseVia(stamped[start:end])
-	if err != nil {
-		return err
-	}
 	req.Headers()[at] = wire.NewHeader(h.Name(), stamped)
-	req.Via = via
-	return nil
+	v.Raw, v.Params, v.Received = stamped[start:end], stamped[params:end], stamped[address:end]
+	if v.HasRPort {
+		v.RPort = int(source.Port())
+	}
 }
 
-// appendStamped appends before and the via-parm with rport filled where it stood and received at the end.
-func appendStamped(dst []byte, before string, v *wire.Via, source netip.AddrPort, received bool) []byte {
-	dst = append(dst, before...)
-	dst = append(dst, strings.TrimRight(strings.TrimSuffix(v.Raw, v.Params), " \t")...)
-	for rest := v.Params; rest != ""; {
+// appendParams appends the parameters without received, and rport with its value.
+func appendParams(dst []byte, params string, rport uint16) []byte {
+	for params != "" {
 		var param string
-		param, rest = cutParam(rest)
+		param, params = cutParam(params)
 		switch name := paramName(param); {
 		case strings.EqualFold(name, "received"):
 		case strings.EqualFold(name, "rport"):
 			dst = append(dst, ";rport="...)
-			dst = strconv.AppendUint(dst, uint64(source.Port()), 10)
+			dst = strconv.AppendUint(dst, uint64(rport), 10)
 		default:
 			dst = append(dst, param...)
 		}
-	}
-	if received {
-		// An IPv6 address stands without brackets here (RFC 3261, 25.1, via-received).
-		dst = append(dst, ";received="...)
-		dst = source.Addr().WithZone("").AppendTo(dst)
 	}
 	return dst
 }
