@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"signalbox/internal/wire"
 )
@@ -81,46 +82,46 @@ func TestCompletedMemory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("100,000 transactions")
 	}
+	notFound := handlerFunc(func(tx *Server) error { tx.Reply(404, ""); return nil })
 	for _, c := range []struct {
 		method string
 		n      int
 	}{{"MESSAGE", 100_000}, {"INVITE", 20_000}} {
-		l := New(Config{
-			Logger:  slog.New(slog.DiscardHandler),
-			Handler: handlerFunc(func(tx *Server) error { tx.Reply(404, ""); return nil }),
-		})
-		f := &nullFlow{id: wire.FlowID{Proto: wire.UDP}}
-		before := heap()
-		for i := range c.n {
+		perTransaction(t, "server "+c.method, c.n, notFound, func(l *Layer, f *nullFlow, i int) {
 			l.ReceiveRequest(f, large(c.method, i))
-		}
-		check(t, "server "+c.method, before, c.n)
-		if got := l.Counts().Servers; got != c.n {
-			t.Errorf("%d transactions", got)
-		}
-		l.Close()
-		runtime.KeepAlive(l)
+		})
 	}
 }
 
 // The same for client transactions; one that is Accepted keeps its user and its request besides, for further 2xx.
 func TestCompletedClientMemory(t *testing.T) {
-	const n = 20_000
 	for _, method := range []string{"MESSAGE", "INVITE"} {
-		l := New(Config{Logger: slog.New(slog.DiscardHandler)})
+		perTransaction(t, "client "+method, 20_000, nil, func(l *Layer, f *nullFlow, i int) {
+			c := l.Start(nil, large(method, i), f, ignoring{})
+			l.ReceiveResponse(f, wire.NewResponse(c.Request, 404, "", "b"))
+		})
+	}
+}
+
+// perTransaction measures what n transactions keep. Time is virtual: none of them ends meanwhile.
+func perTransaction(t *testing.T, what string, n int, h Handler, run func(l *Layer, f *nullFlow, i int)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Handler: h, Logger: slog.New(slog.DiscardHandler)})
+		defer l.Close()
 		f := &nullFlow{id: wire.FlowID{Proto: wire.UDP}}
 		before := heap()
 		for i := range n {
-			c := l.Start(nil, large(method, i), f, ignoring{})
-			l.ReceiveResponse(f, wire.NewResponse(c.Request, 404, "", "b"))
+			run(l, f, i)
 		}
-		check(t, "client "+method, before, n)
-		if got := l.Counts().Clients; got != n {
-			t.Errorf("%d transactions", got)
+		each := (heap() - before) / uint64(n)
+		t.Logf("%s: %d bytes per completed transaction", what, each)
+		if each > 1024 {
+			t.Errorf("%s: %d bytes per completed transaction, want at most 1 KB", what, each)
 		}
-		l.Close()
-		runtime.KeepAlive(l)
-	}
+		if got := l.Counts(); got.Servers+got.Clients != n || got.Active != 0 {
+			t.Errorf("%s: %+v", what, got)
+		}
+	})
 }
 
 type ignoring struct{}
@@ -131,15 +132,6 @@ func (ignoring) ServeFailure(*Client, error)           {}
 // large is a request of more than 1 KB.
 func large(method string, i int) *wire.Request {
 	return request(method, "z9hG4bKa1", fmt.Sprintf("z9hG4bK%032d", i), "Max-Forwards: 70", "Max-Forwards: 70\r\nX-Filler: "+strings.Repeat("x", 1000))
-}
-
-func check(t *testing.T, what string, before uint64, n int) {
-	t.Helper()
-	each := (heap() - before) / uint64(n)
-	t.Logf("%s: %d bytes per completed transaction", what, each)
-	if each > 1024 {
-		t.Errorf("%s: %d bytes per completed transaction, want at most 1 KB", what, each)
-	}
 }
 
 func heap() uint64 {

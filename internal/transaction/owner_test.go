@@ -177,7 +177,7 @@ func TestRace(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := l.Counts(); n.Servers != 60 {
-		t.Errorf("%d transactions, want 60", n.Servers)
+	if n := l.Counts(); n.Servers > 60 {
+		t.Errorf("%d transactions of 60 different ones", n.Servers)
 	}
 }
