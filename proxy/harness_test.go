@@ -272,6 +272,8 @@ type phone struct {
 	flow  *flow
 	inbox []letter
 	seq   int
+
+	invited map[string]*wire.Request // by branch
 }
 
 type letter struct {
@@ -281,7 +283,7 @@ type letter struct {
 
 // phone adds a peer.
 func (w *world) phone(name, addr string, proto wire.Proto) *phone {
-	p := &phone{w: w, name: name, addr: netip.MustParseAddrPort(addr)}
+	p := &phone{w: w, name: name, addr: netip.MustParseAddrPort(addr), invited: map[string]*wire.Request{}}
 	if proto == wire.UDP {
 		p.flow = &flow{w: w, id: wire.FlowID{Proto: wire.UDP, Local: localFor(wire.UDP, p.addr), Remote: p.addr}}
 	} else {
@@ -390,6 +392,9 @@ func (p *phone) credentials() string {
 func (p *phone) send(text string) *wire.Request {
 	p.w.t.Helper()
 	req := parse(p.w.t, text).(*wire.Request)
+	if req.Method == "INVITE" {
+		p.invited[req.Via.Branch] = req
+	}
 	p.w.layer.ReceiveRequest(p.flow, req)
 	return req
 }
@@ -427,16 +432,34 @@ func (p *phone) hearsResponse(code string) *wire.Response {
 func (p *phone) hearsOn(start string) (wire.Message, wire.FlowID) {
 	p.w.t.Helper()
 	p.w.mu.Lock()
-	defer p.w.mu.Unlock()
 	if len(p.inbox) == 0 {
+		p.w.mu.Unlock()
 		p.w.t.Fatalf("%s hears nothing, want %s", p.name, start)
 	}
 	l := p.inbox[0]
 	p.inbox = p.inbox[1:]
+	p.w.mu.Unlock()
 	if got := strings.TrimPrefix(startLine(l.text), "SIP/2.0 "); !strings.HasPrefix(got, start) {
 		p.w.t.Fatalf("%s hears %q, want %s", p.name, startLine(l.text), start)
 	}
-	return parse(p.w.t, l.text), l.flow
+	m := parse(p.w.t, l.text)
+	if res, ok := m.(*wire.Response); ok && res.StatusCode >= 300 && res.CSeq.Method == "INVITE" {
+		p.acknowledges(res)
+	}
+	return m, l.flow
+}
+
+// acknowledges sends the ACK to a 3xx-6xx. RFC 3261, 17.1.1.3
+func (p *phone) acknowledges(res *wire.Response) {
+	invite := p.invited[res.Via.Branch]
+	if invite == nil {
+		return
+	}
+	ack := invite.Clone()
+	ack.Method = "ACK"
+	wire.Set(ack, "CSeq", fmt.Sprintf("%d ACK", res.CSeq.Seq))
+	wire.Set(ack, "To", res.To.Raw)
+	p.w.layer.ReceiveRequest(p.flow, parse(p.w.t, ack.String()).(*wire.Request))
 }
 
 func (p *phone) hearsNothing() {
@@ -560,4 +583,9 @@ func headers(m wire.Message, name string) (values []string) {
 		}
 	}
 	return values
+}
+
+// bindingAt is a contact that only its URI leads to.
+func bindingAt(contact string) location.Binding {
+	return location.Binding{Contact: uri(contact), Q: 1000, Flow: wire.FlowID{Proto: wire.UDP, Local: listeners[wire.UDP], Remote: netip.MustParseAddrPort("192.0.2.20:5060")}}
 }
