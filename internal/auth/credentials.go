@@ -153,7 +153,7 @@ func (c *credentials) field(name string) (*string, param) {
 // comma.
 func cutParam(s string) (name, value, rest string, ok bool) {
 	s = skipSpace(s)
-	n := tokenLen(s)
+	n := span(s, 0, inToken)
 	name, s = s[:n], skipSpace(s[n:])
 	if n == 0 || s == "" || s[0] != '=' {
 		return "", "", "", false
@@ -162,7 +162,7 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 	if s != "" && s[0] == '"' {
 		n = quotedLen(s)
 	} else {
-		n = tokenLen(s)
+		n = span(s, 0, inToken)
 	}
 	if n == 0 {
 		return "", "", "", false
@@ -171,32 +171,44 @@ func cutParam(s string) (name, value, rest string, ok bool) {
 	return name, value, rest, rest == "" || rest[0] == ','
 }
 
-// tokenLen is the length of the token (RFC 3261, 25.1) at the start of s.
-func tokenLen(s string) int {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("-.!%*_+`'~", c) >= 0:
-		default:
-			return i
+// class is a set of bytes of the grammar (RFC 3261, 25.1).
+type class uint8
+
+const (
+	inToken  class = 1 << iota
+	inQuoted       // stands for itself within quotes: neither quote, backslash nor control character
+)
+
+var classes = func() (t [256]class) {
+	for c := range t {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', strings.IndexByte("-.!%*_+`'~", byte(c)) >= 0:
+			t[c] = inToken | inQuoted
+		case c == '\t', c >= ' ' && c != '"' && c != '\\' && c != 0x7f:
+			t[c] = inQuoted
 		}
 	}
-	return len(s)
+	return t
+}()
+
+// span returns where the bytes of s in the class, from the i-th on, end.
+func span(s string, i int, in class) int {
+	for i < len(s) && classes[s[i]]&in != 0 {
+		i++
+	}
+	return i
 }
 
 // quotedLen is the length of the quoted-string at the start of s, quotes included; 0 if it does not end or holds control characters.
 func quotedLen(s string) int {
-	for i := 1; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '"':
+	for i := span(s, 1, inQuoted); i < len(s); i = span(s, i, inQuoted) {
+		switch {
+		case s[i] == '"':
 			return i + 1
-		case c < ' ' && c != '\t', c == 0x7f:
+		case s[i] != '\\' || i+1 == len(s) || s[i+1] < ' ' || s[i+1] >= 0x7f:
 			return 0
-		case c == '\\':
-			if i++; i < len(s) && (s[i] < ' ' || s[i] >= 0x7f) {
-				return 0
-			}
 		}
+		i += 2
 	}
 	return 0
 }
