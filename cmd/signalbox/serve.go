@@ -47,7 +47,7 @@ func (a *app) runServer(ctx context.Context, c *config, prepare func(context.Con
 	if err != nil {
 		return err
 	}
-	log.Info("ready", "version", version, "domains", strings.Join(c.domains, ","), "listening", strings.Join(s.Status().Listening, ", "),
+	log.Info("ready", "version", version, "domains", strings.Join(c.domains, ","), "listening", strings.Join(s.listening(), ", "),
 		"users", s.users.Len(), "registrations", s.bindings.Len())
 	s.untilStopped(ctx, signals)
 

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"signalbox/internal/console"
@@ -224,10 +226,23 @@ func (s *server) Status() console.Status {
 		Version: version, PID: os.Getpid(), Started: s.started, Domains: s.domains.Names(),
 		Users: s.users.Len(), Registrations: s.bindings.Len(), Transactions: s.core.layer.Active(), Draining: s.core.dispatch.draining.Load(),
 	}
-	for _, l := range s.network.Addrs() {
-		st.Listening = append(st.Listening, l.Proto.String()+" "+l.Addr.String())
-	}
+	st.Listening = s.listening()
 	return st
+}
+
+// listening is what we listen on, as it would be written in the configuration: "udp :5060" is IPv4 and IPv6.
+func (s *server) listening() []string {
+	var list []string
+	for _, l := range s.network.Addrs() {
+		addr := l.Addr.String()
+		if l.Addr.Addr().IsUnspecified() {
+			addr = ":" + strconv.Itoa(int(l.Addr.Port()))
+		}
+		if one := strings.ToLower(l.Proto.String()) + " " + addr; !slices.Contains(list, one) {
+			list = append(list, one)
+		}
+	}
+	return list
 }
 
 // Reload reads the users again: another program may have changed the database.
