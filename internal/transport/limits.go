@@ -14,8 +14,11 @@ const (
 	// defaultPerAddress is an office or a carrier's NAT; more from one address is more likely an attack (Kamailio's tcp_accept_iplimit is 1,024 too).
 	defaultPerAddress = 1024
 
-	// udpBatch datagrams are read or written by one system call: more gains nothing measurable and delays the first answer.
-	udpBatch = 64
+	// udpBatch datagrams are read or written by one system call: more gains nothing measurable and delays the first answer. A reader's buffers take 2 MB
+	// of address space, and as much memory as the datagrams that come.
+	udpBatch = 32
+	// maxSockets share one UDP address, one for each core: beyond these the cores are better busy with what the readers pass on.
+	maxSockets = 16
 	// datagramSize is the largest UDP payload there is, so that no datagram is cut off unnoticed.
 	datagramSize = 65_535
 	// socketBuffer holds half a second of 10,000 requests a second, headroom for a stall of the process.

@@ -75,7 +75,7 @@ func listenUDP(addr netip.AddrPort) (conns []*net.UDPConn, err error) {
 			}
 		}
 	}()
-	for i := range runtime.GOMAXPROCS(0) {
+	for i := range min(runtime.GOMAXPROCS(0), maxSockets) {
 		first := i == 0
 		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 			return control(c, func(fd int) error { return setUDPOptions(fd, addr, !first) })
