@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"flag"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
@@ -14,6 +15,9 @@ import (
 	"signalbox/internal/wire"
 	"signalbox/location"
 )
+
+// package laddertest looks it up by its name.
+var _ = flag.Bool("update", false, "rewrite the server's lines of the ladders")
 
 // The call flows of the whole server: registrar, proxy, transactions and authentication as they run, over a network in memory and in virtual time.
 func TestLadders(t *testing.T) {

@@ -25,6 +25,7 @@
 //
 //	Name: value      a phone sends this header instead of its own; the server's header must be this, * stands for anything. Given several
 //	                 times, the server must send exactly so many.
+//	+Name: value     a phone sends this header above its own of that name
 //	-Name            a phone leaves this header out; the server must not send it
 //	| text           a line of the body
 package ladder

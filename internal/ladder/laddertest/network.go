@@ -172,18 +172,18 @@ func (n *Network) deliver(f *flow, b []byte) {
 
 // stampVia does RFC 3261, 18.2.1 and RFC 3581, 4.
 func stampVia(req *wire.Request, source netip.AddrPort) *wire.Request {
-	host, err := netip.ParseAddr(req.Via.Host)
-	same := err == nil && host == source.Addr()
-	if same && !req.Via.HasRPort {
+	via := req.Via // Pop reads the next one into its place
+	host, err := netip.ParseAddr(via.Host)
+	if err == nil && host == source.Addr() && !via.HasRPort {
 		return req
 	}
 	value, _ := wire.Pop(req, "Via")
-	if req.Via.HasRPort {
+	if via.HasRPort {
 		value = strings.Replace(value, ";rport", ";rport="+strconv.Itoa(int(source.Port())), 1)
 	}
 	value += ";received=" + source.Addr().String()
 	wire.Push(req, "Via", value)
-	if via, err := wire.ParseVia(value); err == nil {
+	if via, err = wire.ParseVia(value); err == nil {
 		req.Via = via
 	}
 	return req

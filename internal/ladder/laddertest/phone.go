@@ -303,7 +303,9 @@ func finish(m *message, e *ladder.Entry) {
 	done := make(map[string]bool)
 	for _, f := range e.Fields {
 		key := strings.ToLower(f.Name)
-		switch {
+		switch name, top := strings.CutPrefix(f.Name, "+"); {
+		case top:
+			m.setAll(name, append([]string{f.Value}, m.lines(name)...))
 		case f.Absent:
 			m.del(f.Name)
 		case done[key]:

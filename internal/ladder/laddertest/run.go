@@ -198,12 +198,13 @@ func (p *player) prepare() error {
 			contact += ";" + param
 		}
 		e := &ladder.Entry{Start: "REGISTER", Fields: []ladder.Field{{Name: "Contact", Value: contact}}}
-		if err := p.exchange(ph, e, 200, 200); err != nil {
+		if err := p.exchange(ph, e, 200); err != nil {
 			return err
 		}
+		time.Sleep(time.Second) // so that the last one registered is known as the most recent
 	}
-	// The ladder begins on a whole second, so that a server's ticks are where they would be from its start.
-	time.Sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second)))
+	// The ladder begins on a whole minute, so that a server's ticks are where they would be from its start.
+	time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute)))
 	p.settle()
 	p.happen.Entries = nil
 	p.start = time.Now()
