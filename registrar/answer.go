@@ -1,0 +1,44 @@
+package registrar
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"signalbox/internal/wire"
+	"signalbox/location"
+)
+
+// answer sends the 200: all current bindings, each with the seconds it has left, and the date (RFC 3261, 10.3 step 8).
+func (g *registration) answer(bindings []location.Binding) {
+	res := wire.NewResponse(g.req, 200, "", wire.NewTag())
+	now := time.Now()
+	var scratch [512]byte
+	for i := range bindings {
+		wire.Add(res, "Contact", string(appendContact(scratch[:0], &bindings[i], now)))
+	}
+	if g.identity.Info != "" {
+		wire.Add(res, "Authentication-Info", g.identity.Info) // RFC 7616, 3.5
+	}
+	wire.Add(res, "Date", string(now.UTC().AppendFormat(scratch[:0], http.TimeFormat))) // RFC 3261, 20.17 is RFC 1123's form, in GMT
+	g.tx.Respond(res)
+}
+
+// appendContact writes a binding as a Contact value, with the parameters it was registered with.
+func appendContact(b []byte, binding *location.Binding, now time.Time) []byte {
+	b = append(append(append(b, '<'), binding.Contact.Raw...), '>')
+	b = append(b, binding.Params...)
+	if q := binding.Q; q < 1000 {
+		b = append(b, ";q=0."...)
+		for unit := 100; q > 0; unit /= 10 {
+			b = append(b, byte('0'+q/unit))
+			q %= unit
+		}
+		if b[len(b)-1] == '.' {
+			b = b[:len(b)-1] // q=0
+		}
+	}
+	// An expires of 0 would say that the binding is gone.
+	left := max(1, binding.Expires.Sub(now).Round(time.Second)/time.Second)
+	return strconv.AppendInt(append(b, ";expires="...), int64(left), 10)
+}

@@ -1,0 +1,202 @@
+package registrar
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"signalbox/internal/wire"
+)
+
+// contact is what one Contact value asks for.
+type contact struct {
+	uri      wire.URI
+	params   string        // all but q and expires, raw with the leading ';'
+	q        int           // thousandths
+	interval time.Duration // 0 removes
+	instance string        // +sip.instance
+	regID    int
+	behind   bool
+}
+
+// Errors of a Contact value, for the log.
+var (
+	errQ     = errors.New("registrar: q is not 0 to 1 with three digits")
+	errTwice = errors.New("registrar: parameter stands twice")
+)
+
+// readContacts reads the Contact header field, if there is one.
+func (g *registration) readContacts() error {
+	values := wire.List(g.req, "Contact")
+	if len(values) > g.MaxContacts {
+		return wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts", len(values))
+	}
+	if len(g.req.CallID) > maxCallID {
+		return wire.Errorf(403, "Call-ID Too Long", "registrar: Call-ID of %d bytes", len(g.req.CallID))
+	}
+	for _, value := range values {
+		if strings.TrimSpace(value) == "*" {
+			return g.readStar(values)
+		}
+	}
+	if len(values) == 0 {
+		return nil
+	}
+	g.contacts = make([]contact, 0, len(values))
+	for _, value := range values {
+		c, err := g.readContact(value)
+		if err != nil {
+			return err
+		}
+		for i := range g.contacts {
+			if g.contacts[i].uri.Equal(c.uri) {
+				return wire.Errorf(400, "Contact Stands Twice", "registrar: contact %q twice", c.uri.Raw)
+			}
+		}
+		g.contacts = append(g.contacts, c)
+	}
+	return nil
+}
+
+// readStar: "*" stands alone, with an Expires of zero (RFC 3261, 10.3 step 6).
+func (g *registration) readStar(values []string) error {
+	expires, ok := deltaSeconds(wire.Get(g.req, "Expires"))
+	if len(values) != 1 || !ok || expires != 0 {
+		return wire.Errorf(400, "Invalid Request", "registrar: Contact * with %d contacts and Expires %q", len(values), wire.Get(g.req, "Expires"))
+	}
+	g.all = true
+	return nil
+}
+
+// readContact reads one value and checks whether it can be granted.
+func (g *registration) readContact(value string) (contact, error) {
+	if len(value) > maxContact {
+		return contact{}, wire.Errorf(403, "Contact Too Long", "registrar: contact of %d bytes", len(value))
+	}
+	address, err := wire.ParseAddress(value)
+	if err != nil {
+		return contact{}, wire.Errorf(400, "Bad Contact", "registrar: contact %q: %w", value, err)
+	}
+	c := contact{uri: address.URI, q: 1000}
+	if !c.uri.IsSIP() {
+		// RFC 3261, 10.2.1 lets phones ask for any scheme; we would answer 200 and never be able to call it.
+		return contact{}, wire.Errorf(403, "Contact Scheme Not Supported", "registrar: contact %q", value)
+	}
+	if g.leadsToUs(c.uri) {
+		return contact{}, wire.Errorf(403, "Contact Is This Server", "registrar: contact %q", value)
+	}
+	requested, err := c.readParams(address.Params)
+	if err != nil {
+		return contact{}, wire.Errorf(400, "Bad Contact", "registrar: contact %q: %w", value, err)
+	}
+	if c.interval, err = g.grant(requested); err != nil {
+		return contact{}, err
+	}
+	c.behind = g.isBehind(c.uri)
+	return c, nil
+}
+
+// readParams takes q and expires out of the parameters and returns the value of the latter, "" if there is none.
+func (c *contact) readParams(params string) (expires string, err error) {
+	var b []byte
+	seenQ := false
+	for rest := params; rest != ""; {
+		var p string
+		p, rest = cutParam(rest)
+		name, value, _ := strings.Cut(p[1:], "=")
+		value = wire.Unquote(strings.TrimSpace(value))
+		switch name = strings.TrimSpace(name); {
+		case strings.EqualFold(name, "expires"):
+			if expires != "" {
+				return "", errTwice
+			}
+			if expires = value; value == "" {
+				expires = "malformed"
+			}
+			continue
+		case strings.EqualFold(name, "q"):
+			if seenQ {
+				return "", errTwice
+			}
+			seenQ = true
+			var ok bool
+			if c.q, ok = qvalue(value); !ok {
+				return "", errQ
+			}
+			continue
+		case strings.EqualFold(name, "+sip.instance"):
+			c.instance = value
+		case strings.EqualFold(name, "reg-id"):
+			if id, err := strconv.ParseUint(value, 10, 31); err == nil {
+				c.regID = int(id)
+			}
+		}
+		b = append(b, p...)
+	}
+	if c.params = params; len(b) < len(params) {
+		c.params = string(b)
+	}
+	return expires, nil
+}
+
+// cutParam cuts the first parameter, with its semicolon, off parameters whose grammar is checked.
+func cutParam(s string) (param, rest string) {
+	quoted := false
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			quoted = !quoted
+		case s[i] == '\\' && quoted:
+			i++
+		case s[i] == ';' && !quoted:
+			return s[:i], s[i:]
+		}
+	}
+	return s, ""
+}
+
+// grant determines the interval of a contact from its expires parameter, else from the Expires header field, else by our own rule
+// (RFC 3261, 10.3 step 7).
+func (g *registration) grant(expires string) (time.Duration, error) {
+	if expires == "" {
+		if expires = wire.Get(g.req, "Expires"); expires == "" && !wire.Has(g.req, "Expires") {
+			return g.DefaultExpires, nil
+		}
+	}
+	seconds, ok := deltaSeconds(expires)
+	if !ok {
+		seconds = 3600 // RFC 3261, 10.2: what is malformed means an hour
+	}
+	interval := time.Duration(seconds) * time.Second
+	if interval > 0 && interval < g.MinExpires { // which is an hour at most
+		least := strconv.FormatInt(int64((g.MinExpires+time.Second-1)/time.Second), 10)
+		return 0, wire.Errorf(423, "", "registrar: %v asked for", interval).With("Min-Expires", least)
+	}
+	return min(interval, g.MaxExpires), nil
+}
+
+// deltaSeconds reads 0 to 2**32-1 (RFC 3261, 20.19).
+func deltaSeconds(s string) (uint32, bool) {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	return uint32(n), err == nil
+}
+
+// qvalue reads 0 to 1 with at most three digits behind the point, in thousandths (RFC 3261, 25.1).
+func qvalue(s string) (int, bool) {
+	whole, digits, point := strings.Cut(s, ".")
+	if whole != "0" && whole != "1" || point && len(digits) > 3 {
+		return 0, false
+	}
+	q := int(whole[0]-'0') * 1000
+	for i, unit := 0, 100; i < len(digits); i, unit = i+1, unit/10 {
+		if digits[i] < '0' || digits[i] > '9' {
+			return 0, false
+		}
+		q += int(digits[i]-'0') * unit
+	}
+	return q, q <= 1000
+}

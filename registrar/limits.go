@@ -1,0 +1,31 @@
+package registrar
+
+import "time"
+
+const (
+	// DefaultExpires is granted to a phone that asks for no interval, and is what a malformed one means (RFC 3261, 10.2).
+	DefaultExpires = time.Hour
+
+	// MinExpires is the shortest interval granted: phones behind NAT refresh every minute or two to keep their path open; below a minute
+	// refreshes cost more than calls. It must not exceed an hour (RFC 3261, 10.3 step 7).
+	MinExpires = time.Minute
+
+	// MaxExpires is the longest interval granted: so long a phone that has gone without a word is called in vain.
+	MaxExpires = 2 * time.Hour
+
+	// MaxContacts is how many bindings an address may have, and how many a REGISTER may name: every call to it rings so many phones. Few
+	// people have more than five.
+	MaxContacts = 10
+
+	// maxContact is the most bytes of one Contact value. Linphone with push tokens and feature tags sends 800.
+	maxContact = 1 << 10
+
+	// maxCallID is the most bytes of a Call-ID, which is kept with each binding. Phones send 20 to 80.
+	maxCallID = 256
+
+	// maxUserAgent is how many bytes of User-Agent are kept with a binding; the rest is cut off.
+	maxUserAgent = 128
+
+	// firstPort is the lowest port at which a phone may ask to be called directly. Below are the services of other programs.
+	firstPort = 1024
+)

@@ -1,0 +1,185 @@
+package registrar
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/emiago/sipgo/sip"
+
+	"signalbox/internal/auth"
+	"signalbox/internal/transaction"
+	"signalbox/internal/wire"
+	"signalbox/location"
+)
+
+// Auth proves who sent a request.
+type Auth interface {
+	Verify(req *wire.Request, scope auth.Scope, realm string, from wire.FlowID) (auth.Identity, *wire.Error)
+}
+
+// Location keeps the bindings.
+type Location interface {
+	Lookup(aor wire.AOR) []location.Binding
+	Update(aor wire.AOR, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
+}
+
+// Local knows our own listeners.
+type Local interface {
+	IsLocal(host string, port int) bool
+}
+
+// Metrics are called on the owner of a transaction and must not block. Nil fields are silent.
+type Metrics struct {
+	Changed func(contacts int) // bindings were changed; so many remain
+	Queried func()             // bindings were asked for
+}
+
+// Config is what New needs. Zero intervals and limits mean the defaults in limits.go.
+type Config struct {
+	Domains  *wire.Domains
+	Auth     Auth
+	Location Location
+	Local    Local
+
+	MinExpires, DefaultExpires, MaxExpires time.Duration // of a binding, whole seconds
+	MaxContacts                            int           // bindings of an address
+
+	Metrics Metrics
+}
+
+// Validate reports what is missing or wrong.
+func (c *Config) Validate() error {
+	switch {
+	case c.Domains == nil, c.Auth == nil, c.Location == nil, c.Local == nil:
+		return errors.New("registrar: Domains, Auth, Location and Local are needed")
+	case c.MinExpires < time.Second || c.MinExpires > time.Hour:
+		return errors.New("registrar: the shortest registration is not 1 s to 1 h") // RFC 3261, 10.3 step 7
+	case c.DefaultExpires < c.MinExpires || c.MaxExpires < c.DefaultExpires:
+		return errors.New("registrar: the default registration is not between the shortest and the longest")
+	case c.MaxContacts < 1 || c.MaxContacts > location.MaxBindings:
+		return errors.New("registrar: the limit of contacts is out of range")
+	}
+	return nil
+}
+
+// Registrar answers REGISTER. It implements transaction.Handler.
+type Registrar struct{ Config }
+
+// New makes a registrar.
+func New(c Config) (*Registrar, error) {
+	if c.MinExpires == 0 {
+		c.MinExpires = MinExpires
+	}
+	if c.DefaultExpires == 0 {
+		c.DefaultExpires = DefaultExpires
+	}
+	if c.MaxExpires == 0 {
+		c.MaxExpires = MaxExpires
+	}
+	if c.MaxContacts == 0 {
+		c.MaxContacts = MaxContacts
+	}
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return &Registrar{c}, nil
+}
+
+// registration is one REGISTER under way.
+type registration struct {
+	*Registrar
+	tx       *transaction.Server
+	req      *wire.Request
+	domain   string
+	identity auth.Identity
+	aor      wire.AOR
+	all      bool // Contact: *
+	contacts []contact
+}
+
+// ServeSIP processes one REGISTER in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
+func (r *Registrar) ServeSIP(tx *transaction.Server) error {
+	g := &registration{Registrar: r, tx: tx, req: tx.Request}
+	for _, step := range [...]func(*registration) error{
+		(*registration).inspect,         // RFC 3261, 8.2.1 and 8.2.2.2
+		(*registration).findDomain,      // RFC 3261, 10.3 step 1
+		(*registration).checkExtensions, // RFC 3261, 10.3 step 2
+		(*registration).authenticate,    // RFC 3261, 10.3 step 3
+		(*registration).findAOR,         // RFC 3261, 10.3 step 5, first, because step 4 asks whose it is
+		(*registration).authorize,       // RFC 3261, 10.3 step 4
+		(*registration).readContacts,    // RFC 3261, 10.3 step 6
+	} {
+		if err := step(g); err != nil {
+			return err
+		}
+	}
+	g.update() // RFC 3261, 10.3 step 7; step 8 follows in answer
+	return nil
+}
+
+// inspect does what every UAS does first. RFC 3261, 8.2.3: not done, a body is ignored: nothing in a REGISTER depends on one, and phones
+// must not fail to register for it.
+func (g *registration) inspect() error {
+	if g.req.Method != sip.REGISTER {
+		return wire.Errorf(405, "", "registrar: %s", g.req.Method).With("Allow", "REGISTER") // RFC 3261, 8.2.1
+	}
+	if g.tx.Merged() {
+		return wire.Errorf(482, "", "registrar: merged request") // RFC 3261, 8.2.2.2
+	}
+	return nil
+}
+
+// findDomain finds the domain that the Request-URI means.
+func (g *registration) findDomain() error {
+	uri := g.req.URI
+	if !uri.IsSIP() {
+		return wire.Errorf(416, "", "registrar: scheme %q", uri.Scheme) // RFC 3261, 8.2.2.1
+	}
+	domain, ours := g.Domains.Domain(uri.Host)
+	if !ours {
+		return wire.Errorf(404, "", "registrar: %q is no domain of ours", uri.Host)
+	}
+	g.domain = domain
+	return nil
+}
+
+// checkExtensions refuses what must be understood and is not: no extension is (RFC 3261, 8.2.2.3).
+func (g *registration) checkExtensions() error {
+	if required := wire.List(g.req, "Require"); len(required) > 0 {
+		tags := strings.Join(required, ", ")
+		return wire.Errorf(420, "", "registrar: Require: %s", tags).With("Unsupported", tags)
+	}
+	return nil
+}
+
+// authenticate finds out who sends the request.
+func (g *registration) authenticate() error {
+	id, refused := g.Auth.Verify(g.req, auth.Registrar, g.domain, g.tx.Flow.ID())
+	if refused != nil {
+		return refused
+	}
+	g.identity = id
+	return nil
+}
+
+// findAOR brings the To address into its canonical form.
+func (g *registration) findAOR() error {
+	aor, ours := g.Domains.AOR(g.req.To.URI)
+	if !ours || aor.Host != g.domain || aor.User == "" {
+		return wire.Errorf(404, "", "registrar: %q is no address in %s", g.req.To.URI.Raw, g.domain)
+	}
+	g.aor = aor
+	return nil
+}
+
+// authorize lets users change their own registrations only. From is who asks: it must be the user too, as long as nobody registers for
+// another (RFC 3261, 10.2 From).
+func (g *registration) authorize() error {
+	from, ours := g.Domains.AOR(g.req.From.URI)
+	user := wire.AOR{User: g.identity.User, Host: g.identity.Realm}
+	if g.aor != user || !ours || from != user {
+		return wire.Errorf(403, "", "registrar: %s as %q for %s", user, g.req.From.URI.Raw, g.aor)
+	}
+	return nil
+}

@@ -1,0 +1,98 @@
+package registrar
+
+import (
+	"slices"
+	"time"
+
+	"signalbox/internal/wire"
+	"signalbox/location"
+)
+
+// update changes the bindings, all or nothing, and answers when they are on disk (RFC 3261, 10.3 step 7). A REGISTER without Contact changes
+// nothing: it is answered at once.
+func (g *registration) update() {
+	if !g.all && len(g.contacts) == 0 {
+		if g.Metrics.Queried != nil {
+			g.Metrics.Queried()
+		}
+		g.answer(g.Location.Lookup(g.aor))
+		return
+	}
+	g.Location.Update(g.aor, g.apply, func(after []location.Binding, err error) {
+		g.tx.Owner().Do(func() { g.finish(after, err) })
+	})
+}
+
+// finish answers a REGISTER that wanted a change. An error is ours, or that of the location service: 500 if the store failed, 503 if
+// it has no room.
+func (g *registration) finish(after []location.Binding, err error) {
+	if err != nil {
+		g.tx.Fail(err)
+		return
+	}
+	if g.Metrics.Changed != nil {
+		g.Metrics.Changed(len(after))
+	}
+	g.answer(after)
+}
+
+// apply makes the new bindings of the address from the ones it has now. It does not change now.
+func (g *registration) apply(now []location.Binding) ([]location.Binding, error) {
+	if g.all {
+		for i := range now {
+			if err := g.inOrder(&now[i]); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
+	}
+	after := append(make([]location.Binding, 0, len(now)+len(g.contacts)), now...)
+	for i := range g.contacts {
+		c := &g.contacts[i]
+		at := slices.IndexFunc(after, func(b location.Binding) bool { return b.Contact.Equal(c.uri) })
+		if at >= 0 {
+			if err := g.inOrder(&after[at]); err != nil {
+				return nil, err
+			}
+		}
+		switch {
+		case at < 0 && c.interval == 0: // nothing to remove
+		case at < 0:
+			after = append(after, g.binding(c, time.Time{}))
+		case c.interval == 0:
+			after = slices.Delete(after, at, at+1)
+		default:
+			after[at] = g.binding(c, after[at].Created)
+		}
+	}
+	if len(after) > g.MaxContacts && len(after) > len(now) {
+		return nil, wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts for %s", len(after), g.aor)
+	}
+	return after, nil
+}
+
+// inOrder refuses a request that a later one from the same phone has overtaken. RFC 3261, 10.3 says that it fails, and RFC 3261, 12.2.2 which
+// response says so.
+func (g *registration) inOrder(b *location.Binding) error {
+	if b.CallID == g.req.CallID && g.req.CSeq.Seq <= b.CSeq {
+		return wire.Errorf(500, "CSeq Out Of Order", "registrar: CSeq %d after %d for %s", g.req.CSeq.Seq, b.CSeq, g.aor)
+	}
+	return nil
+}
+
+// binding is the binding that a contact asks for; created is zero for a new one.
+func (g *registration) binding(c *contact, created time.Time) location.Binding {
+	now := time.Now()
+	if created.IsZero() {
+		created = now
+	}
+	agent := wire.Get(g.req, "User-Agent")
+	return location.Binding{
+		Contact: c.uri, Params: c.params, Q: c.q,
+		CallID: g.req.CallID, CSeq: g.req.CSeq.Seq,
+		Expires: now.Add(c.interval), Created: created, Updated: now,
+		Flow: g.tx.Flow.ID(), Behind: c.behind,
+		InstanceID: c.instance, RegID: c.regID,
+		UserAgent: agent[:min(len(agent), maxUserAgent)],
+	}
+}
