@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -166,7 +167,7 @@ func (c *conn) end(reason error) {
 	c.mu.Unlock()
 	for _, fn := range fns {
 		if fn != nil {
-			fn(reason)
+			_ = c.guard(func() error { fn(reason); return nil })
 		}
 	}
 	if c.opened && c.t.config.Metrics.Closed != nil {
@@ -182,17 +183,28 @@ func (c *conn) idle() bool {
 	return c.dead != nil || c.out == nil || len(c.waiting) == 0 && c.out.idle()
 }
 
+// guard makes a panic an error: it costs this connection, never the process.
+func (c *conn) guard(fn func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = errPanic
+			c.t.log.Error("panic on a connection", "peer", c.id.Remote, "panic", v, "stack", string(debug.Stack()))
+		}
+	}()
+	return fn()
+}
+
 // serve is the goroutine of an accepted connection.
 func (c *conn) serve() {
-	accepted := time.Now()
-	var err error
-	if c.id.Proto == wire.TLS {
-		err = c.handshake(tls.Server(c.out, c.t.tls.server), accepted.Add(c.t.times.handshake))
-	}
-	if err == nil {
-		err = c.run(accepted.Add(c.t.times.firstMessage))
-	}
-	c.end(err)
+	c.end(c.guard(func() error {
+		accepted := time.Now()
+		if c.id.Proto == wire.TLS {
+			if err := c.handshake(tls.Server(c.out, c.t.tls.server), accepted.Add(c.t.times.handshake)); err != nil {
+				return err
+			}
+		}
+		return c.run(accepted.Add(c.t.times.firstMessage))
+	}))
 }
 
 // run reads until the connection ends.

@@ -48,7 +48,7 @@ func (t *Transport) dialStream(hop wire.Hop) (Flow, error) {
 		return nil, err
 	}
 	if isNew {
-		t.running.Go(func() { c.end(c.connect(key, &d)) })
+		t.running.Go(func() { c.end(c.guard(func() error { return c.connect(key, &d) })) })
 	}
 	return c, nil
 }

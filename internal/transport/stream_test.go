@@ -139,6 +139,7 @@ func TestOnClose(t *testing.T) {
 	p.say(request(p.via(""), "1"))
 	p.message()
 	f := r.next(t).flow
+	f.OnClose(func(error) { panic("on purpose") }) // costs nobody else
 	told := make(chan error, 10)
 	for range 3 {
 		stop := f.OnClose(func(error) { t.Error("told though stopped") })
@@ -148,8 +149,8 @@ func TestOnClose(t *testing.T) {
 	}
 	c := f.(*conn)
 	c.mu.Lock()
-	if n := len(c.hooks.fns); n != 4 {
-		t.Errorf("%d places for 3 hooks and 1 free", n)
+	if n := len(c.hooks.fns); n != 5 {
+		t.Errorf("%d places for 4 hooks and 1 free", n)
 	}
 	c.mu.Unlock()
 	p.Close()
