@@ -161,7 +161,7 @@ func TestHardening40OpenRelay(t *testing.T) {
 		{"sip:bob@example.org", "407", []string{"Route: <sip:192.0.2.20;lr>"}},
 		{"sip:bob@example.org", "407", []string{"Route: <sip:192.0.2.100;lr>, <sip:192.0.2.20;lr>"}},
 		{"sip:192.0.2.100;lr", "407", []string{"Route: <sip:carol@example.net>"}}, // as a strict router writes it
-		{"sip:+19005550100@example.org", "480", nil},                               // a stranger does not learn who exists: hardening 25
+		{"sip:+19005550100@example.org", "480", nil},                              // a stranger does not learn who exists: hardening 25
 		{"sip:bob@example.org;transport=tcp", "480", nil},
 	} {
 		for _, method := range []string{"MESSAGE", "INVITE"} {

@@ -42,6 +42,7 @@ type world struct {
 	serial uint64
 	stray  []string // what was sent to nobody
 	noTCP  bool
+	ear    func(f *flow, b []byte) // benchmarks listen here
 }
 
 // The server's listeners.
@@ -218,7 +219,6 @@ type flow struct {
 	id     wire.FlowID
 	dead   bool
 	closed []func(error)
-	out    func([]byte) // benchmarks listen here
 }
 
 func (f *flow) ID() wire.FlowID { return f.id }
@@ -231,6 +231,10 @@ func (f *flow) SentBy() netip.AddrPort {
 }
 
 func (f *flow) Send(b []byte) error {
+	if f.w.ear != nil {
+		f.w.ear(f, b)
+		return nil
+	}
 	f.w.mu.Lock()
 	defer f.w.mu.Unlock()
 	if f.dead {
