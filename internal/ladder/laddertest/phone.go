@@ -177,9 +177,12 @@ func (p *phone) dialogRequest(c *call, method, uri, tag string, strict bool) (*m
 		uri = d.target
 	}
 	route := d.route
+	for len(route) > 0 && strings.HasPrefix(addrURI(route[0])+";", "sip:"+p.host+";") {
+		route = route[1:] // this phone stands for a proxy and its phone
+	}
 	if len(route) > 0 && (strict || !isLoose(route[0])) {
-		route = append(append([]string(nil), route[1:]...), "<"+uri+">")
-		uri = addrURI(d.route[0])
+		first := addrURI(route[0])
+		route, uri = append(append([]string(nil), route[1:]...), "<"+uri+">"), first
 	}
 	cseq := c.cseq
 	if method == "ACK" {
@@ -282,12 +285,13 @@ func (p *phone) authorize(e *ladder.Entry, c *call, m *message) {
 	}
 	list := c.pending
 	c.pending = nil
-	if len(list) == 0 && p.home != nil && addrTag(m.get("To")) == "" {
+	home := func(ch *challenge) bool { return ch.realm == p.domain }
+	if p.home != nil && addrTag(m.get("To")) == "" && !slices.ContainsFunc(list, home) {
 		p.home.header = "Proxy-Authorization"
 		if method == "REGISTER" {
 			p.home.header = "Authorization"
 		}
-		list = []*challenge{p.home}
+		list = append(list, p.home)
 	}
 	password := p.password
 	if other, ok := e.Flag("password"); ok {

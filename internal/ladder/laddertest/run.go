@@ -185,7 +185,7 @@ func (p *player) prepare() error {
 			continue
 		}
 		// A query changes no binding (RFC 3261, 10.2.3).
-		query := &ladder.Entry{Start: "REGISTER", Flags: []string{"noauth"}, Fields: []ladder.Field{{Name: "Contact", Absent: true}}}
+		query := &ladder.Entry{Start: "REGISTER", Flags: []string{"noauth", "call=before-" + name}, Fields: []ladder.Field{{Name: "Contact", Absent: true}}}
 		if err := p.exchange(ph, query, 200, 401); err != nil {
 			return err
 		}
