@@ -2,6 +2,7 @@
 
 GO       ?= go
 FUZZTIME ?= 10m
+BENCH    ?= .
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: all build run test check gen fuzz bench interop bench-kamailio tools
@@ -35,7 +36,7 @@ check:
 	$(GO) test -vet=off ./internal/floors
 	@echo '== rfc'
 	$(GO) run ./rfc
-	git diff --exit-code rfc/COVERAGE.md interop/RESULTS.md
+	git diff --exit-code -- rfc/COVERAGE.md interop/RESULTS.md
 
 # What is generated and committed. rfc/toc is made from the standards' texts, which are not part of the tree: go run ./rfc toc DIR.
 gen:
@@ -51,13 +52,14 @@ fuzz:
 		done; \
 	done
 
-# Go benchmarks, compared with the last figures that were committed.
+# Go benchmarks, compared with the last figures that were committed. One only: make bench BENCH=Forward
 bench:
-	$(GO) test -vet=off -run '^$$' -bench . -benchmem -count 6 ./... | tee bench.out
+	$(GO) test -vet=off -run '^$$' -bench '$(BENCH)' -benchmem -count 6 ./internal/... ./location ./registrar ./proxy | tee bench.out
 	@test ! -f docs/bench/go.txt || $(GO) tool benchstat docs/bench/go.txt bench.out
 
+# The stories of SIPp, baresip and Linphone against the real program; writes interop/RESULTS.md.
 interop: tools
-	interop/run.sh
+	$(GO) test -vet=off -count 1 -v ./interop -update
 
 # Signalbox and Kamailio in turn, the same scenarios at the same rate. Arguments: make bench-kamailio ARGS='-rounds 5 -peak'
 bench-kamailio: tools
