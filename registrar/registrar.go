@@ -124,8 +124,10 @@ func (g *registration) inspect() error {
 	if g.req.Method != sip.REGISTER {
 		return wire.Errorf(405, "", "registrar: %s", g.req.Method).With("Allow", "REGISTER") // RFC 3261, 8.2.1
 	}
-	if g.tx.Merged() {
-		return wire.Errorf(482, "", "registrar: merged request") // RFC 3261, 8.2.2.2
+	// RFC 3261, 8.2.2.2. What has no credentials changes nothing, however often it comes; and clients that do not count CSeq on when they answer
+	// the challenge, as RFC 3261, 22.1 wants, must not be taken for merged requests.
+	if wire.Has(g.req, "Authorization") && g.tx.Merged() {
+		return wire.Errorf(482, "", "registrar: merged request")
 	}
 	return nil
 }

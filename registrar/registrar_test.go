@@ -316,14 +316,17 @@ func TestInspect(t *testing.T) {
 		if res := p.send(options); res.StatusCode != 405 || wire.Get(res, "Allow") != "REGISTER" {
 			t.Errorf("OPTIONS:\n%s", res)
 		}
-		first := p.request("Contact: <sip:alice@192.0.2.1:5062>")
-		if res := p.send(first); res.StatusCode != 401 {
+		// A client that keeps its CSeq when it answers the challenge.
+		res := p.send(p.request("Contact: <sip:alice@192.0.2.1:5062>"))
+		credentials := p.authorization(wire.Get(res, "WWW-Authenticate"), 1)
+		first := p.request("Contact: <sip:alice@192.0.2.1:5062>", credentials)
+		if res = p.send(first); res.StatusCode != 200 {
 			t.Errorf("first:\n%s", res)
 		}
-		if res := p.send(p.request("Contact: <sip:alice@192.0.2.1:5062>")); res.StatusCode != 482 {
+		if res = p.send(p.request("Contact: <sip:alice@192.0.2.1:5062>", credentials)); res.StatusCode != 482 {
 			t.Errorf("merged:\n%s", res)
 		}
-		if res := p.send(first); res.StatusCode != 401 {
+		if res = p.send(first); res.StatusCode != 200 {
 			t.Errorf("retransmission:\n%s", res)
 		}
 	})

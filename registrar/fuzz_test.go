@@ -1,0 +1,50 @@
+package registrar
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"signalbox/internal/transaction"
+)
+
+// A contact that is accepted comes back in the 200 as a value that says the same: the phone finds its own binding by it (RFC 3261, 10.2.4).
+func FuzzContact(f *testing.F) {
+	for _, s := range []string{
+		"<sip:alice@192.0.2.1:5062;ob>;q=0.5;expires=600", "sip:a@b;x", `"A, B" <sips:a@[2001:db8::1]> ; x = "a;\"b" ;+sip.instance="<urn:uuid:1>";reg-id=1`,
+		"*", "<tel:+1>", "<sip:a@b?c=d>;expires=x;q=1.000", ";;", "<sip:a@192.0.2.7>",
+	} {
+		f.Add(s)
+	}
+	w := newWorld(f)
+	defer w.close()
+	p := w.phone("alice", "192.0.2.1:5062")
+	g := &registration{Registrar: w.reg, req: p.request(), tx: &transaction.Server{Flow: p.line}}
+	f.Fuzz(func(t *testing.T, value string) {
+		if strings.ContainsAny(value, "\r\n\x00") {
+			return // a message with these has been refused before
+		}
+		c, err := g.readContact(value)
+		if err != nil {
+			return
+		}
+		b := g.binding(&c, time.Time{})
+		out := string(appendContact(nil, &b, b.Updated))
+		if len(out) > maxContact {
+			return
+		}
+		again, err := g.readContact(out)
+		if err != nil {
+			t.Fatalf("%q is answered by %q: %v", value, out, err)
+		}
+		if c.interval == 0 {
+			again.interval = 0 // it would not be answered
+		}
+		if diff := cmp.Diff(c, again, cmp.AllowUnexported(contact{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("%q is answered by %q (-asked +answered)\n%s", value, out, diff)
+		}
+	})
+}
