@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,8 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"signalbox/internal/wire"
+	"signalbox/location"
+	"signalbox/registrar"
 )
 
 // configFile is the TOML file, key by key. README.md, "Configuration", is its reference.
@@ -64,6 +67,18 @@ type limits struct {
 	RegistrationMin       int `toml:"registration_min"` // seconds, as the next two
 	RegistrationDefault   int `toml:"registration_default"`
 	RegistrationMax       int `toml:"registration_max"`
+}
+
+func (l *limits) minExpires() time.Duration {
+	return cmp.Or(time.Duration(l.RegistrationMin)*time.Second, registrar.MinExpires)
+}
+
+func (l *limits) defaultExpires() time.Duration {
+	return cmp.Or(time.Duration(l.RegistrationDefault)*time.Second, registrar.DefaultExpires)
+}
+
+func (l *limits) maxExpires() time.Duration {
+	return cmp.Or(time.Duration(l.RegistrationMax)*time.Second, registrar.MaxExpires)
 }
 
 // levelTrace shows whole messages.
@@ -339,7 +354,7 @@ func (k *checker) limits(c *config, l limits) {
 		{"limits.transactions", l.Transactions, 100, 10_000_000},
 		{"limits.connections", l.Connections, 10, 1_000_000},
 		{"limits.connections_per_address", l.ConnectionsPerAddress, 1, 1_000_000},
-		{"limits.contacts_per_aor", l.ContactsPerAOR, 1, 100},
+		{"limits.contacts_per_aor", l.ContactsPerAOR, 1, location.MaxBindings},
 		{"limits.registration_min", l.RegistrationMin, 1, 3600}, // above an hour 423 is forbidden: RFC 3261, 10.3 step 7
 		{"limits.registration_default", l.RegistrationDefault, 1, maxExpires},
 		{"limits.registration_max", l.RegistrationMax, 1, maxExpires},
@@ -349,4 +364,10 @@ func (k *checker) limits(c *config, l limits) {
 		}
 	}
 	c.limits = l
+	switch {
+	case l.defaultExpires() < l.minExpires():
+		k.bad("limits.registration_default", "%v is shorter than the shortest registration, %v", l.defaultExpires(), l.minExpires())
+	case l.maxExpires() < l.defaultExpires():
+		k.bad("limits.registration_max", "%v is shorter than the default, %v", l.maxExpires(), l.defaultExpires())
+	}
 }

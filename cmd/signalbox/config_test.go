@@ -61,6 +61,8 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:3:12: store.database: \"postgres://localhost/sip\": want \"sqlite:PATH\"\n    database = \"postgres://localhost/sip\"\n               ^"},
 		{"limit", "domain = \"example.org\"\n[limits]\nregistration_min = 0\n",
 			"sb.toml:3:20: limits.registration_min: 0: want a number from 1 to 3600\n    registration_min = 0\n                       ^"},
+		{"limits against each other", "domain = \"example.org\"\n[limits]\nregistration_max = 600\n",
+			"sb.toml:3:20: limits.registration_max: 10m0s is shorter than the default, 1h0m0s\n    registration_max = 600\n                       ^"},
 		{"several at once", "domain = \"example.org\"\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n",
 			"sb.toml:4:10: log.format: \"xml\": want one of auto, text, json\n    format = \"xml\"\n             ^\n" +
 				"sb.toml:3:9: log.level: \"loud\": want one of error, warn, info, debug, trace\n    level = \"loud\"\n            ^"},

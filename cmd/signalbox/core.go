@@ -76,7 +76,16 @@ func newCore(p parts) (*core, error) {
 		Limits:   transaction.Limits{Transactions: p.config.limits.Transactions},
 		Logger:   p.log,
 	})
-	c.dispatch.registrar, err = registrar.New(registrar.Config{})
+	c.dispatch.registrar, err = registrar.New(registrar.Config{
+		Domains:        p.domains,
+		Auth:           verifier,
+		Location:       p.bindings,
+		Local:          p.network,
+		MinExpires:     p.config.limits.minExpires(),
+		DefaultExpires: p.config.limits.defaultExpires(),
+		MaxExpires:     p.config.limits.maxExpires(),
+		MaxContacts:    p.config.limits.ContactsPerAOR,
+	})
 	if err != nil {
 		c.layer.Close()
 		return nil, err

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"strconv"
 	"sync/atomic"
 
@@ -18,13 +17,11 @@ type dispatcher struct {
 	draining         atomic.Bool
 }
 
-var errDraining = errors.New("the server is stopping")
-
 // ServeSIP is one if: REGISTER for a domain of ours goes to the registrar, the rest to the proxy. RFC 3261, 10.3 and 16.2
 func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 	if d.draining.Load() && !ofDialog(tx.Request) {
-		// RFC 3261, 21.5.4
-		return (&wire.Error{Code: 503, Err: errDraining}).With("Retry-After", strconv.Itoa(drainRetryAfter))
+		refuse(tx)
+		return nil
 	}
 	if tx.Request.Method == sip.REGISTER {
 		if _, ours := d.domains.Domain(tx.Request.URI.Host); ours {
@@ -32,6 +29,16 @@ func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 		}
 	}
 	return d.proxy.ServeSIP(tx)
+}
+
+// refuse answers while draining: the client should try another server, or us later. RFC 3261, 21.5.4
+func refuse(tx *transaction.Server) {
+	if tx.Request.Method == sip.ACK {
+		return
+	}
+	res := wire.NewResponse(tx.Request, 503, "", wire.NewTag())
+	wire.Add(res, "Retry-After", strconv.Itoa(drainRetryAfter))
+	tx.Respond(res)
 }
 
 // ofDialog tells whether a request belongs to a call that is up: it is let through while draining, because ending calls is what we wait for.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/emiago/sipgo"
+
 	"signalbox/internal/console"
 )
 
@@ -146,19 +148,26 @@ func (p *process) converse(t *testing.T, alice, bob *phone) {
 	defer cancel()
 	out, answered := alice.call(ctx, "sip:bob@example.org")
 	in := want(t, "the call", bob.ringing)
-	if err := in.Respond(200, "OK", nil); err != nil {
-		t.Fatalf("200: %v", err)
+	establish(t, ctx, out, answered, in)
+	if err := out.Bye(ctx); err != nil {
+		t.Fatalf("BYE: %v", err)
 	}
+	want(t, "the BYE", bob.hungUp)
+}
+
+// establish has a ringing call answered and the answer acknowledged.
+func establish(t *testing.T, ctx context.Context, out *sipgo.DialogClientSession, answered <-chan error, in *sipgo.DialogServerSession) {
+	t.Helper()
+	confirmed := answer(in)
 	if err := want(t, "the answer", answered); err != nil {
 		t.Fatalf("INVITE: %v", err)
 	}
 	if err := out.Ack(ctx); err != nil {
 		t.Fatalf("ACK: %v", err)
 	}
-	if err := out.Bye(ctx); err != nil {
-		t.Fatalf("BYE: %v", err)
+	if err := want(t, "the ACK", confirmed); err != nil {
+		t.Fatalf("200: %v", err)
 	}
-	want(t, "the BYE", bob.hungUp)
 }
 
 // Whoever was told 200 is registered, whatever happens to the process; and a call that is up stays up.
@@ -176,21 +185,13 @@ func TestKillLosesNothing(t *testing.T) {
 	defer cancel()
 	out, answered := alice.call(ctx, "sip:bob@example.org")
 	in := want(t, "the call", bob.ringing)
-	if err := in.Respond(200, "OK", nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := want(t, "the answer", answered); err != nil {
-		t.Fatal(err)
-	}
-	if err := out.Ack(ctx); err != nil {
-		t.Fatal(err)
-	}
+	establish(t, ctx, out, answered, in)
 
 	if err := p.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "the end of the server", p.ended)
-	p = startProcess(t, dir, fmt.Sprintf("udp = %q\ntcp = \"\"\ntls = \"\"\n", addr))
+	startProcess(t, dir, fmt.Sprintf("udp = %q\ntcp = \"\"\ntls = \"\"\n", addr))
 
 	// No REGISTER: the bindings are those from before.
 	if res := alice.text("sip:bob@example.org", "still there?"); res.StatusCode != 200 {
@@ -217,7 +218,6 @@ func TestDrain(t *testing.T) {
 	defer cancel()
 	out, answered := alice.call(ctx, "sip:bob@example.org")
 	in := want(t, "the call", bob.ringing)
-
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
@@ -227,13 +227,7 @@ func TestDrain(t *testing.T) {
 	if res.StatusCode != 503 || res.GetHeader("Retry-After") == nil {
 		t.Errorf("while draining:\n%s", res)
 	}
-	if err := in.Respond(200, "OK", nil); err != nil {
-		t.Fatal(err)
-	}
-	if err := want(t, "the answer", answered); err != nil {
-		t.Errorf("the call that was ringing: %v", err)
-	}
-	out.Close()
+	establish(t, ctx, out, answered, in)
 	if err := want(t, "the end of the server", p.ended); err != nil {
 		t.Errorf("exit: %v", err)
 	}

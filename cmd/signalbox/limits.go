@@ -5,6 +5,8 @@ import "time"
 const (
 	// drainTime is how long a stopping server waits for its transactions: what service managers and people accept.
 	drainTime = 10 * time.Second
+	// drainLinger is how long nothing may run before we go: a call that was answered this moment still needs its ACK brought to the callee.
+	drainLinger = 500 * time.Millisecond
 	// drainRetryAfter is the Retry-After of the 503 sent while draining: a restart takes less.
 	drainRetryAfter = 5
 	// lockWait is how long a command waits for another one, or for a server that is just starting with a million bindings.

@@ -57,6 +57,14 @@ func newPhone(t *testing.T, user, transport, server string, secure *tls.Config) 
 		}
 		p.port = conn.LocalAddr().(*net.UDPAddr).Port
 		go srv.ServeUDP(conn)
+		// The client may only begin when the server has the socket: it would open the port a second time.
+		for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+			if _, err := srv.TransportLayer().GetConnection("udp", conn.LocalAddr().String()); err == nil {
+				break
+			} else if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
 		options = append(options, sipgo.WithClientPort(p.port), sipgo.WithClientConnectionAddr(conn.LocalAddr().String()))
 	}
 	if p.client, err = sipgo.NewClient(ua, options...); err != nil {
@@ -171,6 +179,13 @@ func (p *phone) call(ctx context.Context, to string) (d *sipgo.DialogClientSessi
 	done := make(chan error, 1)
 	go func() { done <- d.WaitAnswer(ctx, sipgo.AnswerOptions{Username: p.user, Password: p.secret}) }()
 	return d, done
+}
+
+// answer picks up. It returns at once; confirmed brings the outcome when the ACK has come.
+func answer(d *sipgo.DialogServerSession) (confirmed <-chan error) {
+	done := make(chan error, 1)
+	go func() { done <- d.Respond(200, "OK", nil) }()
+	return done
 }
 
 // patience is how long a test waits for what must happen: long enough for a busy machine, and never waited for in vain.

@@ -251,7 +251,10 @@ func (s *server) Reload() error { return s.users.Reload(context.Background()) }
 // drain refuses new requests and waits until the running ones have ended, at most until ctx ends.
 func (s *server) drain(ctx context.Context) {
 	s.core.dispatch.draining.Store(true)
-	for s.core.layer.Active() > 0 {
+	for idle := time.Now(); time.Since(idle) < drainLinger; {
+		if s.core.layer.Active() > 0 {
+			idle = time.Now()
+		}
 		select {
 		case <-ctx.Done():
 			s.log.Warn("stopping with transactions still running", "transactions", s.core.layer.Active())
