@@ -66,8 +66,10 @@ func hasMaddr(u wire.URI) bool {
 // vouch makes the copy say no more than we know about the sender: the credentials for our realms are used up (RFC 3261, 22.3), and an identity
 // that a phone asserts counts for nothing; we assert the one that was proven, unless its owner asked for privacy. RFC 3325, 5 and 7
 func (c *call) vouch(req *wire.Request) {
-	if c.facts&hasCredentials != 0 {
+	if c.facts&hasProxyAuthorization != 0 {
 		c.dropCredentials(req, "Proxy-Authorization")
+	}
+	if c.facts&hasAuthorization != 0 {
 		c.dropCredentials(req, "Authorization")
 	}
 	if c.facts&hasIdentity == 0 {
@@ -89,7 +91,7 @@ func (c *call) wantsPrivacy() bool {
 func (c *call) dropCredentials(req *wire.Request, name string) {
 	var others []string
 	for _, h := range req.Headers() {
-		if !strings.EqualFold(h.Name(), name) {
+		if len(h.Name()) != len(name) || !strings.EqualFold(h.Name(), name) {
 			continue
 		}
 		realm, local := credentialsRealm(h.Value())
@@ -132,6 +134,9 @@ func credentialsRealm(value string) (realm string, ok bool) {
 
 // quoted reads up to the closing quote and undoes the escapes.
 func quoted(s string) (text, rest string) {
+	if i := strings.IndexAny(s, `"\`); i >= 0 && s[i] == '"' {
+		return s[:i], s[i+1:]
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		switch {

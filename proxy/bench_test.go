@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"net/netip"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -15,14 +17,13 @@ import (
 // the bytes sent, on the real transaction layer.
 type bench struct {
 	*world
-	n     int
 	alice *phone
 	heard map[netip.AddrPort][][]byte
 }
 
 const benchSDP = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 20000 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=sendrecv\r\n"
 
-func newBench(b *testing.B, phones int) *bench {
+func newBench(b testing.TB, phones int) *bench {
 	s := &bench{world: newWorld(b), heard: map[netip.AddrPort][][]byte{}}
 	b.Cleanup(s.layer.Close)
 	s.alice = s.user("alice", "192.0.2.1:5060", wire.UDP)
@@ -63,7 +64,7 @@ type template [][]byte
 
 func templateOf(text string) template { return bytes.Split([]byte(text), []byte("NUMBER")) }
 
-func (t template) fill(n int) []byte { return bytes.Join(t, fmt.Appendf(nil, "%08d", n)) }
+func (t template) fill(n int) []byte { return bytes.Join(t, strconv.AppendInt(nil, int64(10_000_000+n), 10)) }
 
 // respond makes a response of a forwarded request.
 func respond(request []byte, code string) []byte {
@@ -112,50 +113,88 @@ func BenchmarkCopy(b *testing.B) {
 	}
 }
 
-// A whole call: INVITE with credentials, 180, 200, ACK, BYE, 200; the losing branches are cancelled.
-func BenchmarkInviteFork1(b *testing.B) { benchmarkCall(b, 1) }
-func BenchmarkInviteFork4(b *testing.B) { benchmarkCall(b, 4) }
+// caller makes whole calls: INVITE with credentials, 180, 200, ACK, BYE, 200; the losing branches are cancelled.
+type caller struct {
+	*bench
+	bobs             []*phone
+	invite, ack, bye template
+}
 
-func benchmarkCall(b *testing.B, phones int) {
-	s := newBench(b, phones)
-	bobs := make([]*phone, phones)
-	for i := range bobs {
-		bobs[i] = s.phones[netip.MustParseAddrPort(fmt.Sprintf("192.0.2.%d:5060", 11+i))]
+func newCaller(tb testing.TB, phones int) *caller {
+	c := &caller{bench: newBench(tb, phones)}
+	for i := range phones {
+		c.bobs = append(c.bobs, c.phones[netip.MustParseAddrPort(fmt.Sprintf("192.0.2.%d:5060", 11+i))])
 	}
-	invite := numbered(s.alice.request("INVITE", "sip:bob@example.org", ":"+benchSDP))
 	inDialog := func(method string) template {
-		text := s.alice.request(method, "sip:bob@192.0.2.11:5060", "To: <sip:bob@example.org>;tag=b", "Proxy-Authorization:-", "Route: ROUTE")
+		text := c.alice.request(method, "sip:bob@192.0.2.11:5060", "To: <sip:bob@example.org>;tag=b", "Proxy-Authorization:-", "Route: ROUTE")
 		return numbered(strings.Replace(text, "z9hG4bKalice", "z9hG4bKalice"+method, 1))
 	}
-	ack, bye := inDialog("ACK"), inDialog("BYE")
+	c.invite = numbered(c.alice.request("INVITE", "sip:bob@example.org", ":"+benchSDP))
+	c.ack, c.bye = inDialog("ACK"), inDialog("BYE")
+	return c
+}
+
+func (c *caller) call(n int) {
+	c.receive(c.alice, c.invite.fill(n))
+	first := c.hear(c.bobs[0], "INVITE")
+	_, route, _ := bytes.Cut(first, []byte("\r\nRecord-Route: "))
+	route, _, _ = bytes.Cut(route, []byte("\r\n"))
+	for _, p := range c.bobs[1:] {
+		loser := c.hear(p, "INVITE")
+		c.receive(p, respond(loser, "180 Ringing"))
+		c.heard[p.addr] = append(c.heard[p.addr], loser)
+	}
+	c.receive(c.bobs[0], respond(first, "180 Ringing"))
+	c.hear(c.alice, "SIP/2.0 180")
+	c.receive(c.bobs[0], respond(first, "200 OK"))
+	c.hear(c.alice, "SIP/2.0 200")
+	for _, p := range c.bobs[1:] {
+		loser := c.heard[p.addr][0]
+		c.receive(p, respond(c.hear(p, "CANCEL"), "200 OK"))
+		c.receive(p, respond(loser, "487 Request Terminated"))
+		c.hear(p, "ACK")
+	}
+	c.receive(c.alice, bytes.Replace(c.ack.fill(n), []byte("ROUTE"), route, 1))
+	c.hear(c.bobs[0], "ACK")
+	c.receive(c.alice, bytes.Replace(c.bye.fill(n), []byte("ROUTE"), route, 1))
+	c.receive(c.bobs[0], respond(c.hear(c.bobs[0], "BYE"), "200 OK"))
+	c.hear(c.alice, "SIP/2.0 200")
+}
+
+func BenchmarkInviteFork1(b *testing.B) { benchmarkCalls(b, 1) }
+func BenchmarkInviteFork4(b *testing.B) { benchmarkCalls(b, 4) }
+
+func benchmarkCalls(b *testing.B, phones int) {
+	c := newCaller(b, phones)
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		n++
-		s.receive(s.alice, invite.fill(n))
-		first := s.hear(bobs[0], "INVITE")
-		var route []byte
-		_, route, _ = bytes.Cut(first, []byte("\r\nRecord-Route: "))
-		route, _, _ = bytes.Cut(route, []byte("\r\n"))
-		for _, p := range bobs[1:] {
-			loser := s.hear(p, "INVITE")
-			s.receive(p, respond(loser, "180 Ringing"))
-			s.heard[p.addr] = append(s.heard[p.addr], loser)
-		}
-		s.receive(bobs[0], respond(first, "180 Ringing"))
-		s.hear(s.alice, "SIP/2.0 180")
-		s.receive(bobs[0], respond(first, "200 OK"))
-		s.hear(s.alice, "SIP/2.0 200")
-		for _, p := range bobs[1:] {
-			loser := s.heard[p.addr][0]
-			s.receive(p, respond(s.hear(p, "CANCEL"), "200 OK"))
-			s.receive(p, respond(loser, "487 Request Terminated"))
-			s.hear(p, "ACK")
-		}
-		s.receive(s.alice, bytes.Replace(ack.fill(n), []byte("ROUTE"), route, 1))
-		s.hear(bobs[0], "ACK")
-		s.receive(s.alice, bytes.Replace(bye.fill(n), []byte("ROUTE"), route, 1))
-		s.receive(bobs[0], respond(s.hear(bobs[0], "BYE"), "200 OK"))
-		s.hear(s.alice, "SIP/2.0 200")
+		c.call(n)
+	}
+}
+
+// hardening 55: a call that is over costs at most 1 KB for each of its four transactions while the layer keeps them.
+func TestHardening55Memory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short")
+	}
+	c := newCaller(t, 1)
+	used := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	const calls, most = 2000, 4 << 10
+	before := used()
+	for n := range calls {
+		c.call(n)
+	}
+	if each := (used() - before) / calls; each > most {
+		t.Errorf("%d bytes a call, at most %d", each, most)
+	}
+	if n := c.layer.Counts(); n.Servers != 2*calls || n.Clients != 2*calls {
+		t.Errorf("%+v", n)
 	}
 }

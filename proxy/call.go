@@ -1,6 +1,10 @@
 package proxy
 
 import (
+	"strings"
+
+	"github.com/emiago/sipgo/sip"
+
 	"signalbox/internal/auth"
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
@@ -12,7 +16,9 @@ type call struct {
 	p     *Proxy
 	tx    *transaction.Server
 	owner *transaction.Owner
-	req   *wire.Request // as received, never changed
+	req   *wire.Request // as received, never changed; nil when the search is over
+	via   string        // the branch it came with
+	rings bool          // an INVITE: only that rings, is cancelled and has Timer C
 	facts facts
 	vias  int
 	mark  loopMark
@@ -50,15 +56,31 @@ type call struct {
 }
 
 func (p *Proxy) newCall(tx *transaction.Server) *call {
-	c := &call{p: p, tx: tx, owner: tx.Owner(), req: tx.Request, uri: tx.Request.URI}
+	req := tx.Request
+	c := &call{p: p, tx: tx, owner: tx.Owner(), req: req, via: req.Via.Branch, rings: req.Method == sip.INVITE, uri: req.URI}
 	c.facts, c.vias = survey(tx.Request.Headers())
 	c.branches = c.oneBranch[:0]
 	c.finals = c.oneFinal[:0]
 	return c
 }
 
-// invite: only an INVITE rings, is cancelled and has Timer C.
-func (c *call) invite() bool { return c.req.CSeq.Method == "INVITE" }
+// letGo forgets what a search that is over does not need. The transaction layer keeps the call for 32 s more, for further 2xx of an INVITE
+// (RFC 6026, 7.2): those need where to send them and the Via to compare.
+func (c *call) letGo() {
+	if c.req == nil || !c.rings {
+		return
+	}
+	c.via = strings.Clone(c.via)
+	for _, b := range c.branches {
+		if b.client != nil {
+			b.client.Request = nil
+		}
+		b.t, b.hops, b.client = target{}, nil, nil
+	}
+	c.tx.Request, c.req = nil, nil
+	c.uri, c.routes, c.dialog, c.finals, c.targets = wire.URI{}, nil, dialog{}, nil, nil
+	c.oneTarget, c.oneFinal = [1]target{}, [1]final{}
+}
 
 // authenticate proves the sender to be a user of ours and the owner of the From address: 407, or 403. RFC 3261, 22.3
 func (c *call) authenticate() error {

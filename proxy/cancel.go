@@ -12,7 +12,7 @@ func (c *call) onCancel(cancel *wire.Request) {
 
 // cancelAll cancels the pending branches. RFC 3261, 16.7 step 10
 func (c *call) cancelAll(reason string) {
-	if !c.invite() {
+	if !c.rings {
 		return
 	}
 	for _, b := range c.branches {

@@ -12,8 +12,9 @@ type facts uint16
 const (
 	hasRoute facts = 1 << iota
 	hasProxyRequire
-	hasCredentials // Authorization or Proxy-Authorization
-	hasIdentity    // P-Asserted-Identity or P-Preferred-Identity
+	hasAuthorization
+	hasProxyAuthorization
+	hasIdentity // P-Asserted-Identity or P-Preferred-Identity
 	hasMaxBreadth
 	hasPrivacy
 )
@@ -38,9 +39,9 @@ func survey(headers []sip.Header) (f facts, vias int) {
 			f.note(name, "Max-Breadth", hasMaxBreadth)
 		case 13:
 			f.note(name, "Proxy-Require", hasProxyRequire)
-			f.note(name, "Authorization", hasCredentials)
+			f.note(name, "Authorization", hasAuthorization)
 		case 19:
-			f.note(name, "Proxy-Authorization", hasCredentials)
+			f.note(name, "Proxy-Authorization", hasProxyAuthorization)
 			f.note(name, "P-Asserted-Identity", hasIdentity)
 		case 20:
 			f.note(name, "P-Preferred-Identity", hasIdentity)

@@ -31,7 +31,7 @@ type branch struct {
 
 // forward starts the search: from now on the call lives by its events.
 func (c *call) forward() {
-	if c.invite() {
+	if c.rings {
 		c.tx.OnCancel(c.onCancel)
 	}
 	c.advance()
@@ -272,7 +272,12 @@ func (c *call) route(req *wire.Request) {
 
 // limitBreadth: every forwarded request has one Max-Breadth. RFC 5393, 5.3.3
 func (b *branch) limitBreadth(req *wire.Request) {
-	wire.Set(req, "Max-Breadth", strconv.Itoa(b.breadth))
+	value := strconv.Itoa(b.breadth)
+	if b.c.facts&hasMaxBreadth == 0 {
+		wire.Add(req, "Max-Breadth", value)
+		return
+	}
+	wire.Set(req, "Max-Breadth", value)
 }
 
 // pushVia adds our Via: a branch that is unique, so that nobody can guess a response, and carries the loop mark. RFC 3261, 16.6 step 8

@@ -101,9 +101,10 @@ func (w *world) Verify(req *wire.Request, scope auth.Scope, realm string, _ wire
 	if scope != auth.Proxy {
 		w.t.Error("asked for the registrar's scope")
 	}
-	for _, value := range headers(req, "Proxy-Authorization") {
-		var user string
-		if n, _ := fmt.Sscanf(value, `Digest username=%q, realm="`+realm+`"`, &user); n == 1 {
+	for _, h := range req.Headers() {
+		user, ok := strings.CutPrefix(h.Value(), `Digest username="`)
+		user, rest, _ := strings.Cut(user, `"`)
+		if ok && h.Name() == "Proxy-Authorization" && strings.HasPrefix(rest, `, realm="`+realm+`"`) {
 			return auth.Identity{User: user, Realm: realm}, nil
 		}
 	}

@@ -33,7 +33,7 @@ func (b *branch) ServeResponse(_ *transaction.Client, res *wire.Response) {
 // hearProvisional forwards every provisional response but 100 at once. RFC 3261, 16.7 step 5; to a non-INVITE there is none but 100 (RFC 4320, 4.1)
 func (b *branch) hearProvisional(res *wire.Response) {
 	b.provisional = true
-	if res.StatusCode == 100 || !b.c.invite() {
+	if res.StatusCode == 100 || !b.c.rings {
 		return
 	}
 	b.putOffTimerC() // RFC 3261, 16.7 step 2
@@ -51,11 +51,12 @@ func (b *branch) hearSuccess(res *wire.Response) {
 		c.advance()
 		return
 	}
-	if c.responded && !c.invite() {
+	if c.responded && !c.rings {
 		return
 	}
 	c.respond(res)
 	c.cancelAll(`SIP;cause=200;text="Call completed elsewhere"`) // RFC 3261, 16.7 step 10
+	c.advance()
 }
 
 // hearFailure stores a 3xx to 6xx and goes on searching. RFC 3261, 16.7 step 4. We never recurse on a 3xx: whom to call next is the caller's choice.
@@ -121,7 +122,7 @@ func (b *branch) failover(broken bool) bool {
 // RFC 3261, 16.7 step 3
 func (b *branch) uncover(res *wire.Response) bool {
 	wire.Pop(res, "Via")
-	return wire.Has(res, "Via") && res.Via.Branch == b.c.req.Via.Branch
+	return wire.Has(res, "Via") && res.Via.Branch == b.c.via
 }
 
 // end takes the branch out of the count, once. RFC 5393, 5.3.3.1
@@ -167,11 +168,16 @@ func (c *call) stop() {
 	c.ring.Stop()
 }
 
-// finish answers with the best of what came back, when nothing more will. RFC 3261, 16.7 step 6
+// finish ends a search in which nothing more is awaited.
 func (c *call) finish() {
-	if c.responded {
-		return
+	if !c.responded {
+		c.answerBest()
 	}
+	c.letGo()
+}
+
+// answerBest answers with the best of what came back. RFC 3261, 16.7 step 6
+func (c *call) answerBest() {
 	c.stop()
 	c.responded = true
 	best := c.best()
@@ -194,7 +200,7 @@ func (c *call) finish() {
 func (c *call) best() final {
 	best, found := final{code: 408}, false
 	for _, f := range c.finals {
-		if f.code == 408 && !c.invite() {
+		if f.code == 408 && !c.rings {
 			continue // it could not be sent. RFC 4320, 4.2
 		}
 		if !found || rank(f.code) < rank(best.code) {

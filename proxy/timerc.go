@@ -8,7 +8,7 @@ import (
 
 // setTimerC starts Timer C of an INVITE's branch. RFC 3261, 16.6 step 11
 func (b *branch) setTimerC() {
-	if !b.c.invite() {
+	if !b.c.rings {
 		return
 	}
 	b.until = time.Now().Add(timerC)
@@ -46,7 +46,7 @@ func (b *branch) onTimerC() {
 func (c *call) startRinging() {
 	c.ring.Stop()
 	c.ring = nil
-	if c.invite() && len(c.targets) > 0 && c.targets[len(c.targets)-1].q != c.q {
+	if c.rings && len(c.targets) > 0 && c.targets[len(c.targets)-1].q != c.q {
 		c.ring = c.owner.After(serialRing, c.onUnanswered)
 	}
 }
