@@ -9,7 +9,8 @@ import (
 	"signalbox/location"
 )
 
-// answer sends the 200: all current bindings, each with the seconds it has left, and the date (RFC 3261, 10.3 step 8).
+// answer sends the 200: all current bindings, each with the seconds it has left, and the date (RFC 3261, 10.3 step 8). No extension is applied to
+// it, whatever the phone supports (RFC 3261, 8.2.4).
 func (g *registration) answer(bindings []location.Binding) {
 	res := wire.NewResponse(g.req, 200, "", wire.NewTag())
 	now := time.Now()

@@ -98,7 +98,7 @@ type registration struct {
 	contacts []contact
 }
 
-// ServeSIP processes one REGISTER in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
+// ServeSIP processes one REGISTER (RFC 3261, 8.2.5) in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
 func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 	g := &registration{Registrar: r, tx: tx, req: tx.Request}
 	for _, step := range [...]func(*registration) error{
@@ -118,8 +118,8 @@ func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 	return nil
 }
 
-// inspect does what every UAS does first. RFC 3261, 8.2.3: not done, a body is ignored: nothing in a REGISTER depends on one, and phones
-// must not fail to register for it.
+// inspect does what every UAS does first.
+// RFC 3261, 8.2.3: not done, nothing in a REGISTER depends on its body, and no phone shall fail to register for one
 func (g *registration) inspect() error {
 	if g.req.Method != sip.REGISTER {
 		return wire.Errorf(405, "", "registrar: %s", g.req.Method).With("Allow", "REGISTER") // RFC 3261, 8.2.1

@@ -31,6 +31,7 @@ func TestRegister(t *testing.T) {
 			t.Errorf("(-want +got)\n%s", diff)
 		}
 		for name, want := range map[string]string{
+			// RFC 3261, 8.2.4 and 8.2.5: no extension is applied
 			"Date": "Sat, 01 Jan 2000 00:00:00 GMT", "Record-Route": "", "Require": "", "Expires": "", // RFC 3261, 10.3: no Record-Route
 		} {
 			if got := wire.Get(res, name); got != want {
@@ -87,10 +88,11 @@ func TestRefused(t *testing.T) {
 	}{
 		// RFC 3261, 10.3 step 1
 		{"domain not ours", func(p *phone) { p.uri = "sip:example.com" }, []string{contact}, "404"},
+		// RFC 3261, 8.2.2.1
 		{"another scheme", func(p *phone) { p.uri = "tel:+12125550100" }, []string{contact}, "416"},
 		// RFC 3261, 10.3 step 2 and 8.2.2.3: before authentication
 		{"unknown extension", nil, []string{contact, "Require: outbound, x-new", "Require: path"}, "420 Unsupported: outbound, x-new, path"},
-		// hardening 20: only the user registers, and as the user
+		// RFC 3261, 10.3 step 4; hardening 20: only the user registers, and as the user
 		{"bob for alice", func(p *phone) { p.user, p.pass = "bob", "bob" }, []string{contact}, "403"},
 		{"bob for alice, From bob", func(p *phone) { p.user, p.pass, p.from = "bob", "bob", "sip:bob@example.org" }, []string{contact}, "403"},
 		{"alice for bob, From alice", func(p *phone) { p.to = "sip:bob@example.org" }, []string{contact}, "403"},

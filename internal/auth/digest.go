@@ -42,7 +42,7 @@ func (a algorithm) hash(dst, data []byte) []byte {
 	return hex.AppendEncode(dst, sum[:])
 }
 
-// respond appends the response of RFC 7616, 3.4.1 with qop=auth: KD(HA1, nonce:nc:cnonce:qop:H(method:uri)). With an empty method it is
+// respond appends the response of RFC 7616, 3.4.1 (RFC 3261, 22.4) with qop=auth: KD(HA1, nonce:nc:cnonce:qop:H(method:uri)). With an empty method it is
 // the rspauth of RFC 7616, 3.5.
 func (a algorithm) respond(dst []byte, ha1, method string, c *credentials) []byte {
 	var scratch [512]byte

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// RFC 7616, 3.9.1: the example's responses, in both algorithms.
+// RFC 7616, 3.9.1: the example's responses, in both algorithms (RFC 8760, 2.1; RFC 7616, 3.4.1).
 func TestRespond(t *testing.T) {
 	c := credentials{
 		uri: "/dir/index.html", nonce: "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v", nc: "00000001", qop: "auth",

@@ -99,7 +99,7 @@ func TestInfo(t *testing.T) {
 	}
 }
 
-// hardening 22: a response is good for its realm and its user only.
+// RFC 3261, 22.1 and hardening 22: a response is good for its realm and its user only.
 func TestRealms(t *testing.T) {
 	v := newVerifier(t)
 	for name, tt := range map[string]struct {
