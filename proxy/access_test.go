@@ -66,7 +66,8 @@ func TestHardening21IdentityFraud(t *testing.T) {
 	})
 }
 
-// hardening 6 and 21: what a phone asserts of its identity counts for nothing; what was proven is passed on in its place. RFC 3325, 5
+// hardening 6 and 21: what a phone asserts of its identity counts for nothing; what was proven is passed on in its place, unless
+// privacy is asked for. RFC 3261, 16.6 step 5; RFC 3325, 5; RFC 3325, 7
 func TestHardening21AssertedIdentity(t *testing.T) {
 	boss := "P-Asserted-Identity: <sip:boss@example.org>"
 	for _, test := range []struct {

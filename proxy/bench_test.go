@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
@@ -64,7 +65,9 @@ type template [][]byte
 
 func templateOf(text string) template { return bytes.Split([]byte(text), []byte("NUMBER")) }
 
-func (t template) fill(n int) []byte { return bytes.Join(t, strconv.AppendInt(nil, int64(10_000_000+n), 10)) }
+func (t template) fill(n int) []byte {
+	return bytes.Join(t, strconv.AppendInt(nil, int64(10_000_000+n), 10))
+}
 
 // respond makes a response of a forwarded request.
 func respond(request []byte, code string) []byte {
@@ -179,22 +182,24 @@ func TestHardening55Memory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	c := newCaller(t, 1)
-	used := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
-	const calls, most = 2000, 4 << 10
-	before := used()
-	for n := range calls {
-		c.call(n)
-	}
-	if each := (used() - before) / calls; each > most {
-		t.Errorf("%d bytes a call, at most %d", each, most)
-	}
-	if n := c.layer.Counts(); n.Servers != 2*calls || n.Clients != 2*calls {
-		t.Errorf("%+v", n)
-	}
+	synctest.Test(t, func(t *testing.T) { // no time passes, so nothing is forgotten meanwhile
+		c := newCaller(t, 1)
+		used := func() uint64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		const calls, most = 2000, 4 << 10
+		before := used()
+		for n := range calls {
+			c.call(n)
+		}
+		if each := (used() - before) / calls; each > most {
+			t.Errorf("%d bytes a call, at most %d", each, most)
+		}
+		if n := c.layer.Counts(); n.Servers != 2*calls || n.Clients != 2*calls {
+			t.Errorf("%+v", n)
+		}
+	})
 }

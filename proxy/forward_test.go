@@ -90,7 +90,8 @@ func TestForwardVia(t *testing.T) {
 	})
 }
 
-// RFC 3261, 16.6 step 7; RFC 3263, 4.3: hop after hop on silence, a broken transport, and 503; each with a branch of its own.
+// RFC 3261, 16.6 step 7; RFC 3263, 4.3: hop after hop on silence, a broken transport, and 503; each with a branch of its own and a client transaction
+// of its own (RFC 3261, 16.6 step 10).
 func TestFailover(t *testing.T) {
 	play(t, func(w *world) {
 		alice := w.user("alice", "192.0.2.1:5060", wire.UDP)
@@ -244,7 +245,8 @@ func TestUnknownDomain(t *testing.T) {
 	})
 }
 
-// RFC 5393, 5.3.3: every forwarded request has one Max-Breadth; parallel branches share what came in, and none gets more.
+// RFC 5393, 5.3.3: every forwarded request has one Max-Breadth; parallel branches share what came in, and none gets more
+// (RFC 5393, 5.3.2).
 func TestMaxBreadth(t *testing.T) {
 	for _, test := range []struct {
 		line string

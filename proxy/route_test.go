@@ -190,6 +190,16 @@ func TestDoubleRecordRoute(t *testing.T) {
 	}
 }
 
+// The value names the transport that the peer uses. RFC 7118, 5.2 for WebSocket
+func TestRecordRouteTransport(t *testing.T) {
+	for proto, want := range map[wire.Proto]string{wire.UDP: "", wire.TCP: ";transport=tcp", wire.TLS: ";transport=tls", wire.WS: ";transport=ws", wire.WSS: ";transport=ws"} {
+		s := side{proto: proto, flow: &flow{id: wire.FlowID{Proto: wire.TCP, Remote: netip.MustParseAddrPort("192.0.2.1:40000")}}}
+		if got := s.recordRoute([]byte("A")); got != "<sip:A@192.0.2.100:5060"+want+";lr>" {
+			t.Errorf("%s: %s", proto, got)
+		}
+	}
+}
+
 // RFC 3261, 16.6 step 4: sips where the Request-URI is a sips URI; a sips call runs over TLS on both sides.
 func TestRecordRouteSIPS(t *testing.T) {
 	play(t, func(w *world) {
