@@ -42,13 +42,17 @@ func (s *Service) commitAll() {
 			size += len(list[n].st.rec)
 			n++
 		}
-		s.commit(list[:n])
+		if err := s.commit(list[:n]); err != nil {
+			// The disk is full, or locked: each further attempt may take as long as this one, and phones wait.
+			s.fail(list[n:], err)
+			return
+		}
 		list = list[n:]
 	}
 }
 
 // commit writes the updates in one transaction, publishes them and says so, in order. They all succeed or all fail.
-func (s *Service) commit(list []change) {
+func (s *Service) commit(list []change) error {
 	list = s.withoutFailed(list)
 	b := &s.batch
 	b.reset(s.clock.skew())
@@ -59,7 +63,7 @@ func (s *Service) commit(list []change) {
 	}
 	if err := s.write(b); err != nil {
 		s.fail(list, err)
-		return
+		return err
 	}
 	for i := range list {
 		c := &list[i]
@@ -72,6 +76,7 @@ func (s *Service) commit(list []change) {
 		}
 		c.done(c.after, nil)
 	}
+	return nil
 }
 
 // write puts the batch on disk.

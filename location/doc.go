@@ -6,7 +6,7 @@
 // a timing wheel.
 //
 // On disk the bindings are a log: one row of table binding is one group commit, the latest record of an address counts, and what is still
-// alive in the oldest rows moves to the newest one as the dead part grows (docs/adr/0007-location-log.md says what this saves).
+// alive in the oldest rows moves to the newest one as the dead part grows (docs/adr/0002-bindings-log.md says what this saves).
 //
 // The registrar calls Update, the proxy Lookup, cmd Open, All and Close. What bounds it stands in limits.go.
 package location

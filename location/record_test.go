@@ -97,8 +97,7 @@ func FuzzSegment(f *testing.F) {
 	f.Add(string(b.data))
 	f.Add("\x01\x00")
 	f.Fuzz(func(t *testing.T, data string) {
-		st := &memStore{segs: []memSegment{{1, data}}}
-		s, err := open(st, Config{})
+		s, err := load(&memStore{segs: []memSegment{{1, data}}}, Config{})
 		if err != nil {
 			if strings.Contains(err.Error(), "\n") {
 				t.Error("an error of several lines")
@@ -112,7 +111,6 @@ func FuzzSegment(f *testing.F) {
 		if n > s.Len() {
 			t.Errorf("%d bindings, Len says %d", n, s.Len())
 		}
-		stop(t, s)
 	})
 }
 

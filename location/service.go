@@ -72,6 +72,15 @@ func Open(db *sql.DB, c Config) (*Service, error) {
 }
 
 func open(st store, c Config) (*Service, error) {
+	s, err := load(st, c)
+	if err == nil {
+		go s.run()
+	}
+	return s, err
+}
+
+// load makes a service with the bindings of the store; nothing runs yet.
+func load(st store, c Config) (*Service, error) {
 	s := &Service{
 		config:  c,
 		clock:   newClock(),
@@ -91,7 +100,6 @@ func open(st store, c Config) (*Service, error) {
 		}
 		s.loaded()
 	}
-	go s.run()
 	return s, nil
 }
 

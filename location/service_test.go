@@ -134,6 +134,39 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
+// hardening figure 11: a store that is stuck is tried once for all that waits, not once for each transaction's worth.
+func TestStoreFailsForAllThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &memStore{hold: make(chan struct{})}
+		s := start(t, st, Config{})
+		var first result
+		s.Update(alice, set(contact("sip:a@192.0.2.7", time.Hour)), first.done)
+		synctest.Wait() // in the store
+		const n = 3 * maxCommit
+		failed := 0
+		b := contact("sip:a@192.0.2.7", time.Hour)
+		for i := range n {
+			s.Update(user(i), set(b), func(_ []Binding, err error) {
+				if code(err) == 500 {
+					failed++
+				}
+			})
+		}
+		st.hold <- struct{}{}
+		synctest.Wait()
+		st.fail = errStore
+		close(st.hold)
+		pass(time.Second)
+		if first.err != nil || failed != n || st.commits != 2 {
+			t.Errorf("%v, %d of %d failed in %d commits", first.err, failed, n, st.commits)
+		}
+		if s.Len() != 1 {
+			t.Errorf("Len = %d", s.Len())
+		}
+		stop(t, s)
+	})
+}
+
 // An address whose first update fails leaves nothing behind.
 func TestStoreFailsAtFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -452,7 +485,7 @@ func TestAllStops(t *testing.T) {
 func TestColdBindings(t *testing.T) {
 	s := start(t, nil, Config{})
 	defer stop(t, s)
-	const n = 2 * shards * hotPerShard
+	const n = shards*hotPerShard + 10_000
 	b := contact("sip:a@192.0.2.7", time.Hour)
 	for i := range n {
 		b.CSeq = uint32(i)

@@ -64,21 +64,25 @@ func TestDiskFull(t *testing.T) {
 	}
 	acked, refused := 0, 0
 	for round := range 3 {
-		if _, err := db.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", 12+8*round)); err != nil {
+		if _, err := db.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", 16+16*round)); err != nil {
 			t.Fatal(err)
 		}
-		for i := range 400 {
-			_, err := update(t, s, user(1000*round+i), set(phone(i, 1)))
-			switch {
-			case err == nil:
-				acked++
-			case code(err) == 500 && strings.Contains(err.Error(), "full"):
-				refused++
-			default:
-				t.Fatal(err)
+		const n = 400
+		errs := make(chan error, n)
+		for i := range n {
+			s.Update(user(1000*round+i), set(phone(i, 1)), func(_ []Binding, err error) { errs <- err })
+			if i%40 != 39 {
+				continue
 			}
-			if refused > 10*(round+1) {
-				break
+			for range 40 {
+				switch err := <-errs; {
+				case err == nil:
+					acked++
+				case code(err) == 500 && strings.Contains(err.Error(), "full"):
+					refused++
+				default:
+					t.Fatal(err)
+				}
 			}
 		}
 		expectUser(t, s, 0)
