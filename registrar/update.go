@@ -75,7 +75,7 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 // response says so.
 func (g *registration) inOrder(b *location.Binding) error {
 	if b.CallID == g.req.CallID && g.req.CSeq.Seq <= b.CSeq {
-		return wire.Errorf(500, "CSeq Out Of Order", "registrar: CSeq %d after %d for %s", g.req.CSeq.Seq, b.CSeq, g.aor)
+		return wire.Errorf(500, "Out Of Order", "registrar: CSeq %d after %d for %s", g.req.CSeq.Seq, b.CSeq, g.aor)
 	}
 	return nil
 }
