@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -75,7 +76,7 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 		t: t, begin: time.Now(), users: map[string]bool{}, bindings: map[wire.AOR][]location.Binding{}, names: map[string][]wire.Hop{},
 		phones: map[netip.AddrPort]*phone{}, conns: map[uint64]*flow{},
 	}
-	w.layer = transaction.New(transaction.Config{Handler: w, Logger: slog.New(slog.DiscardHandler)})
+	w.layer = transaction.New(transaction.Config{Handler: w, Logger: slog.New(panics{t})})
 	c := Config{
 		Domains: wire.NewDomains([]string{"example.org"}, nil), Users: w, Auth: w, Location: w, Resolver: w, Network: w, Layer: w.layer,
 		Key: []byte(strings.Repeat("k", 32)),
@@ -196,6 +197,19 @@ func (w *world) IsLocal(host string, port int) bool {
 		return port == 0 || port == 5060
 	}
 	return a == listeners[wire.UDP].Addr() && (port == 0 || port == 5060 || port == 5061)
+}
+
+// panics is a log that lets no panic pass: the transaction layer would catch it.
+type panics struct{ t testing.TB }
+
+func (h panics) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelError }
+func (h panics) WithAttrs([]slog.Attr) slog.Handler           { return h }
+func (h panics) WithGroup(string) slog.Handler                { return h }
+func (h panics) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "panic") {
+		r.Attrs(func(a slog.Attr) bool { h.t.Error(a.String()); return true })
+	}
+	return nil
 }
 
 // at sleeps until that second of the story.

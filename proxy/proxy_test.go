@@ -7,7 +7,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// RFC 3261, 16.2: a call through the proxy, from INVITE to BYE, in both directions: the request is validated (RFC 3261, 16.2 step 1), its routes
+// RFC 3261, 16; RFC 3261, 16.2: a call through the proxy, from INVITE to BYE, in both directions: the request is validated (RFC 3261, 16.2 step 1), its routes
 // are processed (RFC 3261, 16.2 step 2), its target found (RFC 3261, 16.2 step 3) and asked (RFC 3261, 16.2 step 4).
 func TestCall(t *testing.T) {
 	play(t, func(w *world) {

@@ -41,7 +41,7 @@ func (p *phone) gaveUp(invite *wire.Request) *wire.Request {
 	return cancel
 }
 
-// RFC 3261, 16.7 step 1: each response finds its call. RFC 3261, 16.7 step 5: provisional responses of every branch but 100 are forwarded at once, and the 2xx; the losers are cancelled (step 10), with
+// RFC 3261, 16.7; RFC 3261, 16.7 step 1: each response finds its call. RFC 3261, 16.7 step 5: provisional responses of every branch but 100 are forwarded at once, and the 2xx; the losers are cancelled (step 10), with
 // the reason (RFC 3326, 2).
 func TestForkOneAnswers(t *testing.T) {
 	play(t, func(w *world) {

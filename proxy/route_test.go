@@ -248,7 +248,7 @@ func TestDialogOutlivesRestart(t *testing.T) {
 	})
 }
 
-// hardening 46: a flow is a connection, not an address: whoever connects from the same address and port later gets nothing.
+// RFC 5626, 5.3; hardening 46: a flow is a connection, not an address: whoever connects from the same address and port later gets nothing.
 func TestHardening46FlowReuse(t *testing.T) {
 	play(t, func(w *world) {
 		alice := w.user("alice", "192.0.2.1:5060", wire.UDP)
