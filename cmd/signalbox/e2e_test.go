@@ -129,6 +129,11 @@ func TestPhones(t *testing.T) {
 			p.converse(t, alice, bob)
 		})
 	}
+	// SIGHUP reads the accounts again and disturbs nothing.
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("has its users", func(s console.Status) bool { return s.Users == 2 && s.Registrations > 0 })
 	if err := p.stop(); err != nil {
 		t.Errorf("exit: %v", err)
 	}
@@ -230,5 +235,25 @@ func TestDrain(t *testing.T) {
 	establish(t, ctx, out, answered, in)
 	if err := want(t, "the end of the server", p.ended); err != nil {
 		t.Errorf("exit: %v", err)
+	}
+}
+
+// Who does not want to wait says so again.
+func TestSecondSignal(t *testing.T) {
+	p := startProcess(t, t.TempDir(), "udp = \"127.0.0.1:0\"\ntcp = \"\"\ntls = \"\"\n")
+	p.importUsers("alice", "bob")
+	alice := newPhone(t, "alice", "udp", p.address("udp"), nil)
+	bob := newPhone(t, "bob", "udp", p.address("udp"), nil)
+	bob.register()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	alice.call(ctx, "sip:bob@example.org")
+	want(t, "the call", bob.ringing)
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	p.waitFor("drains", func(s console.Status) bool { return s.Draining })
+	if err := p.stop(); err == nil {
+		t.Error("it says that all is well")
 	}
 }

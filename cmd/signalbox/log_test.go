@@ -162,6 +162,29 @@ func FuzzRequestLine(f *testing.F) {
 	})
 }
 
+func TestTrace(t *testing.T) {
+	msg := []byte("OPTIONS sip:example.org SIP/2.0\r\nCall-ID: a\x1b\r\nContent-Length: 0\r\n\r\n")
+	for style, want := range map[logStyle]string{
+		styleText: "UDP:192.0.2.7:5062 -> signalbox  OPTIONS sip:example.org",
+		styleJSON: `"ladder":"  0.000s  UDP:192.0.2.7:5062 -> signalbox  OPTIONS sip:example.org`,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var out slowWriter
+			s := newSink(&out)
+			l := requestLog{sink: s, style: style, started: time.Now()}
+			l.trace(true, testEntry(t).source, msg)
+			s.close()
+			got := out.String()
+			if !strings.Contains(got, want) || strings.Contains(got, "\x1b") {
+				t.Errorf("got %s", got)
+			}
+			if style == styleJSON && !json.Valid([]byte(got)) {
+				t.Errorf("not JSON: %s", got)
+			}
+		})
+	}
+}
+
 func TestHarmless(t *testing.T) {
 	for in, want := range map[string]string{
 		"alice":             "alice",

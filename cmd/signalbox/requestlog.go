@@ -43,8 +43,25 @@ func (l *requestLog) trace(in bool, id wire.FlowID, msg []byte) {
 		from, to = to, from
 	}
 	at := time.Since(l.started)
-	l.sink.append(func(dst []byte) []byte { return ladder.AppendTrace(dst, at, from, to, msg) })
+	l.sink.append(func(dst []byte) []byte {
+		if l.style == styleJSON {
+			return appendJSONTrace(dst, ladder.AppendTrace(nil, at, from, to, msg))
+		}
+		return ladder.AppendTrace(dst, at, from, to, msg)
+	})
 }
+
+// appendJSONTrace keeps a log of one object a line what it is.
+func appendJSONTrace(dst, entry []byte) []byte {
+	dst = append(dst, `{"time":"`...)
+	dst = time.Now().AppendFormat(dst, timeFormat)
+	dst = append(dst, `","level":"TRACE","msg":"message","ladder":`...)
+	dst = appendJSONString(dst, string(entry))
+	return append(dst, "}\n"...)
+}
+
+// timeFormat is slog's, to the millisecond.
+const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
 // entry is one line of the request log.
 type entry struct {
@@ -69,7 +86,7 @@ func (e *entry) append(dst []byte, style logStyle) []byte {
 
 func (e *entry) appendText(dst []byte) []byte {
 	dst = append(dst, "time="...)
-	dst = e.at.AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	dst = e.at.AppendFormat(dst, timeFormat)
 	dst = append(dst, " level=INFO msg=request method="...)
 	dst = appendWord(dst, e.method)
 	dst = append(dst, " from="...)
@@ -89,19 +106,19 @@ func (e *entry) appendText(dst []byte) []byte {
 
 func (e *entry) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"time":"`...)
-	dst = e.at.AppendFormat(dst, "2006-01-02T15:04:05.000Z07:00")
+	dst = e.at.AppendFormat(dst, timeFormat)
 	dst = append(dst, `","level":"INFO","msg":"request","method":`...)
-	dst = appendJSONString(dst, e.method)
+	dst = appendJSONString(dst, shorten(e.method))
 	dst = append(dst, `,"from":`...)
-	dst = appendJSONString(dst, party(e.from))
+	dst = appendJSONString(dst, shorten(party(e.from)))
 	dst = append(dst, `,"to":`...)
-	dst = appendJSONString(dst, party(e.to))
+	dst = appendJSONString(dst, shorten(party(e.to)))
 	dst = append(dst, `,"code":`...)
 	dst = strconv.AppendInt(dst, int64(e.code), 10)
 	dst = append(dst, `,"ms":`...)
 	dst = appendMillis(dst, e.took)
 	dst = append(dst, `,"call-id":`...)
-	dst = appendJSONString(dst, e.callID)
+	dst = appendJSONString(dst, shorten(e.callID))
 	dst = append(dst, `,"source":"`...)
 	dst = appendSource(dst, e.source)
 	return append(dst, "\"}\n"...)
@@ -227,7 +244,6 @@ func shorten(s string) string {
 // appendJSONString escapes what JSON and terminals need escaped; bytes that are not UTF-8 become U+FFFD.
 func appendJSONString(dst []byte, s string) []byte {
 	const hex = "0123456789abcdef"
-	s = shorten(s)
 	dst = append(dst, '"')
 	for i := 0; i < len(s); {
 		c := s[i]
