@@ -19,7 +19,7 @@ func (c *call) admit() error {
 	switch {
 	case c.dialog.forged:
 		return wire.Errorf(403, "", "proxy: Record-Route value was not signed for this dialog")
-	case c.dialog.valid && c.mayReach(c.dialog):
+	case c.dialog.valid && c.dialog.open:
 		return nil
 	case c.dialog.valid:
 		return c.authenticate()
@@ -38,11 +38,11 @@ func (c *call) admit() error {
 
 // mayReach: the way to one of our phones is open to every member of its dialog. The way to another domain is open to our own side only, or a
 // stranger who was called once could send through us to anybody.
-func (c *call) mayReach(d dialog) bool {
-	if !d.to.foreign {
+func (c *call) mayReach(to, from leg) bool {
+	if !to.foreign {
 		return true
 	}
-	return !d.from.foreign && d.from.flow.Remote.Addr() == c.tx.Flow.ID().Remote.Addr()
+	return !from.foreign && from.flow.Remote.Addr() == c.tx.Flow.ID().Remote.Addr()
 }
 
 func (c *call) fromStranger() bool {

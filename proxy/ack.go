@@ -9,15 +9,16 @@ import (
 // proves no dialog, or has looped, is dropped: nobody can be challenged for an ACK (RFC 3261, 22.1). RFC 3261, 16.11
 func (c *call) forwardACK() error {
 	c.preprocessRoute()
-	if c.req.To.Tag == "" || c.req.MaxForwards == 0 || !c.uri.IsSIP() || !c.dialog.valid || !c.mayReach(c.dialog) {
+	if c.req.To.Tag == "" || c.req.MaxForwards == 0 || !c.uri.IsSIP() || !c.dialog.valid || !c.dialog.open {
 		return nil
 	}
 	c.mark = c.loopMark()
 	if c.looped() || c.checkMaxBreadth() != nil {
 		return nil
 	}
+	c.add(c.dialogTarget())
 	b := &c.first
-	*b = branch{c: c, t: c.dialogTarget(), breadth: c.breadth}
+	*b = branch{c: c, t: &c.targets[0], breadth: c.breadth}
 	b.sendACK()
 	return nil
 }

@@ -108,7 +108,7 @@ func BenchmarkCopy(b *testing.B) {
 	c := &call{p: s.proxy, req: req, uri: req.URI}
 	c.facts, c.vias = survey(req.Headers())
 	c.tx = &transaction.Server{Request: req, Flow: s.alice.flow}
-	br := &branch{c: c, t: target{uri: uri("sip:bob@192.0.2.11:5060"), flow: to.ID(), direct: true}, breadth: 60}
+	br := &branch{c: c, t: &target{uri: uri("sip:bob@192.0.2.11:5060"), flow: to.ID(), direct: true}, breadth: 60}
 	room := make([]byte, 0, 2048)
 	b.ReportAllocs()
 	for b.Loop() {

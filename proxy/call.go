@@ -75,7 +75,7 @@ func (c *call) letGo() {
 		if b.client != nil {
 			b.client.Request = nil
 		}
-		b.t, b.hops, b.client = target{}, nil, nil
+		b.t, b.hops, b.client = nil, nil, nil
 	}
 	c.tx.Request, c.req = nil, nil
 	c.uri, c.routes, c.dialog, c.finals, c.targets = wire.URI{}, nil, dialog{}, nil, nil

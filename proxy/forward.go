@@ -13,7 +13,7 @@ import (
 // user of that transaction.
 type branch struct {
 	c       *call
-	t       target
+	t       *target
 	breadth int // the share of Max-Breadth it was given. RFC 5393, 5.3.2
 
 	client *transaction.Client // nil until a request was sent
@@ -49,7 +49,7 @@ func (c *call) advance() {
 		if share == 0 {
 			break // the next final response makes room. RFC 5393, 5.3.3.1
 		}
-		t := c.targets[0]
+		t := &c.targets[0]
 		c.targets = c.targets[1:]
 		if c.pending == 0 {
 			c.q = t.q
@@ -73,7 +73,7 @@ func (c *call) shareBreadth() int {
 	return max(c.breadth/same, min(c.breadth, 1))
 }
 
-func (c *call) start(t target, breadth int) {
+func (c *call) start(t *target, breadth int) {
 	b := &c.first
 	if len(c.branches) > 0 {
 		b = new(branch)

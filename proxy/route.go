@@ -13,8 +13,8 @@ type dialog struct {
 	text   string // the token, to record the route again
 	valid  bool   // signed by us, for this dialog
 	forged bool   // looks like it and is not
-	from   leg    // the side the request comes from
-	to     leg    // the side it goes to
+	open   bool   // the other side may be reached without credentials
+	to     leg    // the other side
 }
 
 // preprocessRoute takes out of the request what was meant for us. The request itself stays as it is; every branch repeats on its copy what is
@@ -95,9 +95,9 @@ func (c *call) readToken(u wire.URI) {
 			c.p.Metrics.Forged()
 		}
 	case fromCaller:
-		c.dialog.valid, c.dialog.from, c.dialog.to = true, t.caller, t.callee
+		c.dialog.valid, c.dialog.open, c.dialog.to = true, c.mayReach(t.callee, t.caller), t.callee
 	default:
-		c.dialog.valid, c.dialog.from, c.dialog.to = true, t.callee, t.caller
+		c.dialog.valid, c.dialog.open, c.dialog.to = true, c.mayReach(t.caller, t.callee), t.caller
 	}
 }
 
