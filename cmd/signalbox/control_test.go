@@ -16,7 +16,7 @@ var quietLog = slog.New(slog.DiscardHandler)
 
 func echoPath(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusNoContent) }
 
-// A path longer than sun_path works, a socket that a killed server left is replaced, and only the owner may open it.
+// A path longer than sun_path works, a socket that a killed server left is replaced, and only the owner may open it (hardening 72).
 func TestControlSocket(t *testing.T) {
 	for name, dir := range map[string]string{
 		"short": t.TempDir(),
