@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -58,6 +59,12 @@ type server struct {
 
 // newServer writes configuration and users and starts the program on free ports. extra is more TOML.
 func newServer(t *testing.T, extra string, users ...string) *server {
+	t.Helper()
+	return newServerFor(t, domain, extra, users...)
+}
+
+// newServerFor is newServer for a domain.
+func newServerFor(t *testing.T, domain, extra string, users ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
 	s := &server{t: t, dir: dir, conf: filepath.Join(dir, "signalbox.toml"), ca: newAuthority(t, dir)}
@@ -166,15 +173,21 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// freeAddr is an address on loopback whose port is free for UDP and TCP, now.
+// nextPort counts the ports given to tests: below the range the system takes for outgoing connections, from a place that differs between runs.
+var nextPort atomic.Int32
+
+func init() { nextPort.Store(int32(10000 + os.Getpid()%10000*2)) }
+
+// freeAddr is an address on loopback whose port is free for UDP and TCP, and is given to nobody else in this run.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		port := 10000 + (nextPort.Add(2)-10000)%22000
+		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		l, err := net.Listen("tcp", addr)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		addr := l.Addr().String()
 		u, err := net.ListenPacket("udp", addr)
 		l.Close()
 		if err == nil {

@@ -32,16 +32,16 @@ var stories = []story{
 	{caller: "register", shows: "RFC 3261, 10.2 and 22.2: registration with Digest", calls: 20},
 	{caller: "register_errors", shows: "RFC 3261, 10.3: registration errors 400, 401, 403, 420, 423, 500; query; remove all"},
 	{caller: "call", shows: "RFC 3665, 3.2: answered call, hang up", callees: []callee{{"answer", ""}}, calls: 20},
-	{caller: "call", shows: "RFC 3261, 17: answered calls while each side loses 10 % of its messages", callees: []callee{{"answer", ""}}, calls: 50, lose: 10, over: []string{"udp"}},
+	{caller: "call_lossy", shows: "RFC 3261, 17: answered calls while each side loses 10 % of its messages", callees: []callee{{"answer_lossy", ""}}, calls: 50, lose: 10, over: []string{"udp"}},
 	{caller: "message", shows: "RFC 3428, 7: MESSAGE", callees: []callee{{"inbox", ""}}, calls: 20},
-	{caller: "message", shows: "RFC 3261, 17: MESSAGE while each side loses 10 % of its messages", callees: []callee{{"inbox", ""}}, calls: 50, lose: 10, over: []string{"udp"}},
+	{caller: "message", shows: "RFC 3261, 17: MESSAGE while each side loses 10 % of its messages", callees: []callee{{"inbox_lossy", ""}}, calls: 50, lose: 10, over: []string{"udp"}},
 	{caller: "call_busy", shows: "RFC 3665, 3.9: busy", callees: []callee{{"busy", ""}}},
 	{caller: "call_cancel", shows: "RFC 3665, 3.8: cancelled while ringing", callees: []callee{{"ringing", ""}}},
 	{caller: "call_unanswered", shows: "RFC 3261, 16.8: a silent callee, 408", callees: []callee{{"silent", ""}}},
 	{caller: "call_absent", shows: "RFC 3261, 16.5: nobody registered, 480"},
 	{caller: "call_unknown", shows: "RFC 3261, 16.5: unknown address, 404", to: "nobody"},
-	{caller: "call", shows: "RFC 3261, 16.6: fork to three, one answers, two are cancelled", callees: []callee{{"answer", ""}, {"ringing", ""}, {"ringing", ""}}},
-	{caller: "call", shows: "RFC 3261, 16.6: serial fork by q, the first is busy", callees: []callee{{"busy", "1.0"}, {"answer", "0.5"}}},
+	{caller: "call_fork", shows: "RFC 3261, 16.6: fork to three, one answers, two are cancelled", callees: []callee{{"answer", ""}, {"ringing", ""}, {"ringing", ""}}},
+	{caller: "call_fork", shows: "RFC 3261, 16.6: serial fork by q, the first is busy", callees: []callee{{"busy", "1.0"}, {"answer", "0.5"}}},
 	{caller: "call_crossing", shows: "RFC 3261, 9.1: CANCEL and 200 cross", callees: []callee{{"answer_on_cancel", ""}}},
 	{caller: "call_two_answers", shows: "RFC 3261, 13.2.2.4: two branches answer", callees: []callee{{"answer_at_once", ""}, {"answer_on_cancel", ""}}},
 	{caller: "call_dialog", shows: "RFC 3261, 12.2: PRACK, INFO, UPDATE, REFER, NOTIFY inside a call", callees: []callee{{"answer_dialog", ""}}},
@@ -109,7 +109,11 @@ func play(t *testing.T, st story, transport string) {
 	}
 	caller := s.phone(transport, st.caller, "alice")
 	caller.inject("alice", to, "")
-	caller.args = append(caller.args, "-m", fmt.Sprint(calls), "-r", "20", "-lost", fmt.Sprint(st.lose))
+	hold := "50" // ms
+	if st.lose > 0 {
+		hold = "8000" // the ACK may have to be asked for several times
+	}
+	caller.args = append(caller.args, "-key", "server", map[string]string{"udp": s.udp, "tcp": s.tcp, "tls": s.tls}[transport], "-d", hold, "-m", fmt.Sprint(calls), "-r", "20", "-lost", fmt.Sprint(st.lose))
 	caller.run()
 	for _, p := range phones {
 		p.wait()
@@ -144,7 +148,7 @@ func (s *server) phone(transport, scenario, callee string) *phone {
 	}
 	path, _ := filepath.Abs(filepath.Join("sipp", scenario+".xml"))
 	p.args = []string{target, "-t", mode, "-i", "127.0.0.1", "-p", portOf(p.addr), "-sf", path, "-key", "domain", domain, "-key", "callee", callee,
-		"-d", "50", "-nostdin", "-timeout", "90s", "-timeout_error", "-trace_err", "-error_file", filepath.Join(s.dir, p.name+".err"),
+		"-auth_uri", domain, "-nostdin", "-timeout", "90s", "-timeout_error", "-trace_err", "-error_file", filepath.Join(s.dir, p.name+".err"),
 		"-trace_msg", "-message_file", filepath.Join(s.dir, p.name+".msg"), "-max_retrans", "20"}
 	return p
 }
@@ -255,7 +259,7 @@ func TestKillLosesNothing(t *testing.T) {
 		}
 		p := s.phone("udp", scenario, "")
 		p.contact = callee
-		p.args = append(p.args, "-inf", inject, "-m", fmt.Sprint(calls), "-r", "100")
+		p.args = append(p.args, "-inf", inject, "-d", "50", "-m", fmt.Sprint(calls), "-r", "100")
 		p.run()
 		if other != nil {
 			other.wait()

@@ -1,0 +1,300 @@
+package interop
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// tortureOutcomes is what the running server, responsible for the domain example.com and open to callers from elsewhere, does with each message of
+// RFC 4475 and RFC 5118: "forward" to the phone of the callee, intact; "drop"; or the status code. Where the RFC leaves a choice, or asks an element to accept what our
+// rules of access then refuse (a sender at example.com has to authenticate: 407), the reason says so.
+var tortureOutcomes = []struct{ file, udp, why string }{
+	{"rfc4475/wsinv", "407", "RFC 4475, 3.1.1.1: well formed; a Route of the caller's choice needs credentials"},
+	{"rfc4475/intmeth", "407", "RFC 4475, 3.1.1.2: well formed; the sender is of our domain"},
+	{"rfc4475/esc01", "407", "RFC 4475, 3.1.1.3: well formed; for another domain"},
+	{"rfc4475/escnull", "403", "RFC 4475, 3.1.1.4: well formed; no account of ours has a NUL in its name (hardening 19)"},
+	{"rfc4475/esc02", "407", "RFC 4475, 3.1.1.5: an unknown method, not REGISTER"},
+	{"rfc4475/lwsdisp", "407", "RFC 4475, 3.1.1.6: well formed; the sender is of our domain"},
+	{"rfc4475/longreq", "forward", "RFC 4475, 3.1.1.7"},
+	{"rfc4475/dblreq", "401", "RFC 4475, 3.1.1.8: the REGISTER alone is processed, the octets behind it are not"},
+	{"rfc4475/semiuri", "forward", "RFC 4475, 3.1.1.9"},
+	{"rfc4475/transports", "407", "RFC 4475, 3.1.1.10: well formed; the sender is of our domain"},
+	{"rfc4475/mpart01", "407", "RFC 4475, 3.1.1.11: well formed; for another domain"},
+	{"rfc4475/unreason", "drop", "RFC 4475, 3.1.1.12: a response to nothing that we sent"},
+	{"rfc4475/noreason", "drop", "RFC 4475, 3.1.1.13: a response to nothing that we sent"},
+	{"rfc4475/badinv01", "400", "RFC 4475, 3.1.2.1"},
+	{"rfc4475/clerr", "400", "RFC 4475, 3.1.2.2"},
+	{"rfc4475/ncl", "400", "RFC 4475, 3.1.2.3"},
+	{"rfc4475/scalar02", "400", "RFC 4475, 3.1.2.4"},
+	{"rfc4475/scalarlg", "drop", "RFC 4475, 3.1.2.5"},
+	{"rfc4475/quotbal", "400", "RFC 4475, 3.1.2.6"},
+	{"rfc4475/ltgtruri", "400", "RFC 4475, 3.1.2.7"},
+	{"rfc4475/lwsruri", "400", "RFC 4475, 3.1.2.8"},
+	{"rfc4475/lwsstart", "400", "RFC 4475, 3.1.2.9"},
+	{"rfc4475/trws", "400", "RFC 4475, 3.1.2.10"},
+	{"rfc4475/escruri", "400", "RFC 4475, 3.1.2.11"},
+	{"rfc4475/baddate", "forward", "RFC 4475, 3.1.2.12: a proxy does not need the Date"},
+	{"rfc4475/regbadct", "400", "RFC 4475, 3.1.2.13"},
+	{"rfc4475/badaspec", "400", "RFC 4475, 3.1.2.14"},
+	{"rfc4475/baddn", "400", "RFC 4475, 3.1.2.15"},
+	{"rfc4475/badvers", "505", "RFC 4475, 3.1.2.16"},
+	{"rfc4475/mismatch01", "400", "RFC 4475, 3.1.2.17"},
+	{"rfc4475/mismatch02", "400", "RFC 4475, 3.1.2.18"},
+	{"rfc4475/bigcode", "drop", "RFC 4475, 3.1.2.19"},
+	{"rfc4475/badbranch", "forward", "RFC 4475, 3.2.1: a transaction of its own by the rules of RFC 2543"},
+	{"rfc4475/insuf", "400", "RFC 4475, 3.3.1"},
+	{"rfc4475/unkscm", "416", "RFC 4475, 3.3.2"},
+	{"rfc4475/novelsc", "416", "RFC 4475, 3.3.3"},
+	{"rfc4475/unksm2", "403", "RFC 4475, 3.3.4: To is not an address a user of ours could own"},
+	{"rfc4475/bext01", "420", "RFC 4475, 3.3.5: Proxy-Require"},
+	{"rfc4475/invut", "forward", "RFC 4475, 3.3.6: the body is the callee's business"},
+	{"rfc4475/regaut01", "401", "RFC 4475, 3.3.7: credentials of an unknown scheme"},
+	{"rfc4475/multi01", "400", "RFC 4475, 3.3.8"},
+	{"rfc4475/mcl01", "400", "RFC 4475, 3.3.9"},
+	{"rfc4475/bcast", "drop", "RFC 4475, 3.3.10"},
+	{"rfc4475/zeromf", "483", "RFC 4475, 3.3.11"},
+	{"rfc4475/cparam01", "401", "RFC 4475, 3.3.12: well formed; every REGISTER is challenged"},
+	{"rfc4475/cparam02", "401", "RFC 4475, 3.3.13: well formed; every REGISTER is challenged"},
+	{"rfc4475/regescrt", "401", "RFC 4475, 3.3.14: well formed; every REGISTER is challenged"},
+	{"rfc4475/sdp01", "forward", "RFC 4475, 3.3.15: what the caller accepts is the callee's business"},
+	{"rfc4475/inv2543", "forward", "RFC 4475, 3.4.1"},
+	{"rfc4475/test", "400", "in the archive only: a request line without a version"},
+	{"rfc5118/ipv6-good", "407", "RFC 5118, 4.1: well formed; for another registrar"},
+	{"rfc5118/ipv6-bad", "400", "RFC 5118, 4.2"},
+	{"rfc5118/port-ambiguous", "407", "RFC 5118, 4.3: well formed; for another registrar"},
+	{"rfc5118/port-unambiguous", "407", "RFC 5118, 4.4: well formed; for another registrar"},
+	{"rfc5118/via-received-param-with-delim", "407", "RFC 5118, 4.5: well formed; for somebody else"},
+	{"rfc5118/via-received-param-no-delim", "407", "RFC 5118, 4.5: well formed; for somebody else"},
+	{"rfc5118/ipv6-in-sdp", "407", "RFC 5118, 4.6: well formed; for another domain"},
+	{"rfc5118/mult-ip-in-header", "407", "RFC 5118, 4.7: well formed; no dialog of ours"},
+	{"rfc5118/mult-ip-in-sdp", "407", "RFC 5118, 4.8: well formed; for another domain"},
+	{"rfc5118/ipv4-mapped-ipv6", "407", "RFC 5118, 4.9: well formed; the sender has to authenticate"},
+	{"rfc5118/ipv6-bug-abnf-3-colons", "407", "RFC 5118, 4.10: tolerated; for another domain"},
+	{"rfc5118/ipv6-correct-abnf-2-colons", "407", "RFC 5118, 4.10: well formed; for another domain"},
+}
+
+// hardening 17: every message of RFC 4475 and RFC 5118 against the running server, over UDP and, as far as it can be framed, over TCP.
+func TestTorture(t *testing.T) {
+	s := newServerFor(t, "example.com", "[auth]\ninbound = \"any\"\n", "user", "UserB", "user;par=u@example.net", "vivekg")
+	for _, user := range []string{"user", "UserB", "user;par=u%40example.net"} {
+		s.registerTortured(user)
+	}
+	dir := filepath.Join("..", "internal", "wire", "testdata")
+	for _, tt := range tortureOutcomes {
+		raw, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(tt.file)+".dat"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, network := range []string{"udp", "tcp"} {
+			t.Run(tt.file+"/"+network, func(t *testing.T) {
+				want := tt.udp
+				if network == "tcp" {
+					switch tt.file {
+					case "rfc4475/clerr":
+						want = "drop" // waits for the rest of the body, as the RFC says
+					case "rfc4475/inv2543":
+						want = "400" // no Content-Length: the stream cannot be framed (RFC 3261, 18.3)
+					}
+				}
+				got := s.torture(t, network, raw)
+				if got != want {
+					t.Errorf("got %s, want %s: %s", got, want, tt.why)
+				}
+			})
+		}
+	}
+	results.passed(t, "RFC 4475 and RFC 5118", "All torture messages: forwarded intact, dropped, or answered as the RFC says", "TestTorture", "udp")
+	results.passed(t, "RFC 4475 and RFC 5118", "All torture messages: forwarded intact, dropped, or answered as the RFC says", "TestTorture", "tcp")
+}
+
+// torturePhone is where the callees are registered.
+var torturePhone net.PacketConn
+
+// registerTortured registers a user by hand: REGISTER, 401, REGISTER with MD5 credentials.
+func (s *server) registerTortured(user string) {
+	s.t.Helper()
+	if torturePhone == nil {
+		c, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		torturePhone = c
+		s.t.Cleanup(func() { c.Close() })
+	}
+	c, err := net.Dial("udp", s.udp)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer c.Close()
+	name := strings.ReplaceAll(user, "%40", "@")
+	send := func(seq int, auth string) string {
+		fmt.Fprintf(c, "REGISTER sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bK%x%d\r\nMax-Forwards: 70\r\nFrom: <sip:%s@example.com>;tag=r\r\nTo: <sip:%s@example.com>\r\nCall-ID: reg-%x\r\nCSeq: %d REGISTER\r\nContact: <sip:phone@%s>\r\n%sContent-Length: 0\r\n\r\n",
+			c.LocalAddr(), user, seq, user, user, user, seq, torturePhone.LocalAddr(), auth)
+		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		b := make([]byte, 4096)
+		n, err := c.Read(b)
+		if err != nil {
+			s.t.Fatalf("REGISTER of %s: %v", user, err)
+		}
+		return string(b[:n])
+	}
+	m := regexp.MustCompile(`nonce="([^"]+)", algorithm=MD5`).FindStringSubmatch(send(1, ""))
+	if m == nil {
+		s.t.Fatal("no MD5 challenge")
+	}
+	h := func(s string) string { sum := md5.Sum([]byte(s)); return hex.EncodeToString(sum[:]) }
+	response := h(h(name+":example.com:"+password(name)) + ":" + m[1] + ":00000001:c:auth:" + h("REGISTER:sip:example.com"))
+	res := send(2, fmt.Sprintf("Authorization: Digest username=\"%s\", realm=\"example.com\", nonce=\"%s\", uri=\"sip:example.com\", qop=auth, nc=00000001, cnonce=\"c\", algorithm=MD5, response=\"%s\"\r\n", name, m[1], response))
+	if !strings.HasPrefix(res, "SIP/2.0 200") {
+		s.t.Fatalf("REGISTER of %s: %s", user, res)
+	}
+}
+
+// torture sends one message, then an OPTIONS that the server must answer, and tells what became of the first.
+func (s *server) torture(t *testing.T, network string, raw []byte) string {
+	t.Helper()
+	c := s.torturer(t, network, raw)
+	drain(torturePhone)
+	if _, err := c.Write(raw); err != nil {
+		t.Fatal(err)
+	}
+	c.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	reply := make([]byte, 65536)
+	code := "drop"
+	for {
+		n, err := c.Read(reply)
+		if err != nil {
+			break
+		}
+		if f := strings.Fields(string(reply[:n])); len(f) > 1 && f[0] == "SIP/2.0" && f[1] != "100" {
+			code = f[1]
+			break
+		}
+		if forwarded := read(torturePhone, 500*time.Millisecond); forwarded != nil {
+			intact(t, raw, forwarded)
+			code = "forward"
+			break
+		}
+	}
+	if code == "drop" {
+		if forwarded := read(torturePhone, 100*time.Millisecond); forwarded != nil {
+			intact(t, raw, forwarded)
+			code = "forward"
+		}
+	}
+	alive(t, s.udp)
+	return code
+}
+
+// torturer is a connection that hears the answer. Over UDP the answer goes to the source address and the port of the Via (RFC 3261, 18.2.2), so the
+// socket has that port, on a loopback address of its own.
+func (s *server) torturer(t *testing.T, network string, raw []byte) net.Conn {
+	t.Helper()
+	local, target := net.Addr(nil), s.tcp
+	if network == "udp" {
+		port := 5060
+		if m := regexp.MustCompile(`(?is)\r\n(?:via|v)\s*:\s*SIP\s*/\s*2.0\s*/\s*\S+\s+(\[[^\]]*\]|[^\s;:,]+)\s*:\s*(\d+)`).FindSubmatch(raw); m != nil {
+			port, _ = strconv.Atoi(string(m[2]))
+		}
+		local, target = &net.UDPAddr{IP: net.IPv4(127, byte(1+rand.IntN(250)), byte(rand.IntN(250)), byte(1+rand.IntN(250))), Port: port}, s.udp
+	}
+	d := net.Dialer{LocalAddr: local}
+	c, err := d.Dial(network, target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func read(c net.PacketConn, wait time.Duration) []byte {
+	c.SetReadDeadline(time.Now().Add(wait))
+	b := make([]byte, 65536)
+	n, _, err := c.ReadFrom(b)
+	if err != nil {
+		return nil
+	}
+	return b[:n]
+}
+
+func drain(c net.PacketConn) {
+	for read(c, time.Millisecond) != nil {
+	}
+}
+
+// alive: the global pass rule of hardening: the next OPTIONS is answered.
+func alive(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.Dial("udp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintf(c, "OPTIONS sip:example.com SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKalive%d\r\nMax-Forwards: 70\r\nFrom: <sip:a@example.net>;tag=r\r\nTo: <sip:example.com>\r\nCall-ID: alive%d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", c.LocalAddr(), time.Now().UnixNano(), time.Now().UnixNano())
+	c.SetReadDeadline(time.Now().Add(5 * time.Second))
+	b := make([]byte, 4096)
+	if n, err := c.Read(b); err != nil || !bytes.HasPrefix(b[:n], []byte("SIP/2.0 200")) {
+		t.Fatalf("the server does not answer any more: %v %s", err, b[:n])
+	}
+}
+
+// intact: every header that a proxy leaves alone (RFC 3261, 16.6) arrives with its name and value, folding aside, in order; the body byte for byte.
+func intact(t *testing.T, sent, got []byte) {
+	t.Helper()
+	sentHead, sentBody := split(sent)
+	gotHead, gotBody := split(got)
+	if n := contentLength(sentHead); n >= 0 && n <= len(sentBody) {
+		sentBody = sentBody[:n]
+	}
+	if !bytes.Equal(sentBody, gotBody) {
+		t.Errorf("body changed:\n%q\n%q", sentBody, gotBody)
+	}
+	at := 0
+	for _, line := range sentHead[1:] {
+		name, value, _ := strings.Cut(line, ":")
+		switch strings.ToLower(strings.TrimSpace(name)) {
+		case "max-forwards", "content-length", "l", "route", "via", "v":
+			continue
+		}
+		found := false
+		for ; at < len(gotHead) && !found; at++ {
+			n, v, _ := strings.Cut(gotHead[at], ":")
+			found = strings.EqualFold(strings.TrimSpace(n), strings.TrimSpace(name)) && spaces(v) == spaces(value)
+		}
+		if !found {
+			t.Errorf("%q did not arrive in its place:\n%s", line, got)
+			return
+		}
+	}
+}
+
+func split(b []byte) (head []string, body []byte) {
+	h, body, _ := bytes.Cut(b, []byte("\r\n\r\n"))
+	text := regexp.MustCompile(`\r\n[ \t]+`).ReplaceAllString(string(h), " ")
+	return strings.Split(text, "\r\n"), body
+}
+
+func spaces(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+func contentLength(head []string) int {
+	for _, line := range head {
+		name, value, _ := strings.Cut(line, ":")
+		if n := strings.ToLower(strings.TrimSpace(name)); n == "content-length" || n == "l" {
+			if v, err := strconv.Atoi(strings.TrimSpace(value)); err == nil {
+				return v
+			}
+		}
+	}
+	return -1
+}
