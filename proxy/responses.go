@@ -232,7 +232,8 @@ func rank(code int) int {
 	return class + 2
 }
 
-// addChallenges gives the caller the challenges of all branches, since it needs credentials for each. RFC 3261, 16.7 step 7
+// addChallenges gives the caller the challenges of all branches, since it needs credentials for each; those of one response keep
+// their order. RFC 3261, 16.7 step 7; RFC 8760, 2.5
 func (c *call) addChallenges(best *wire.Response) {
 	if best.StatusCode != 401 && best.StatusCode != 407 {
 		return

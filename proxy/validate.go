@@ -47,7 +47,7 @@ func (c *call) checkMaxForwards() error {
 	return nil
 }
 
-// RFC 3261, 16.3 step 4; RFC 5393, 4.2.2
+// checkLoop looks at every request, whether it will fork or not. RFC 3261, 16.3 step 4; RFC 5393, 4.1 and 4.2.2
 func (c *call) checkLoop() error {
 	c.mark = c.loopMark()
 	if !c.looped() {
@@ -71,7 +71,7 @@ func (c *call) checkProxyRequire() error {
 	return wire.Errorf(420, "", "proxy: Proxy-Require: %s", tags).With("Unsupported", tags)
 }
 
-// checkMaxBreadth reads how far the request may still fan out. RFC 5393, 5.3.3
+// checkMaxBreadth reads how far the request may still fan out. RFC 5393, 5.3.3 and 5.8
 func (c *call) checkMaxBreadth() error {
 	c.breadth = maxBreadth
 	if c.facts&hasMaxBreadth == 0 {

@@ -92,7 +92,14 @@ func writeStandard(b *bytes.Buffer, std *standard, rows map[where]*row) {
 		case own == nil:
 			own = new(row)
 		}
-		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", s.Number, s.Title, cell(own.code, own.gaps), cell(own.tests, nil))
+		written := cell(own.code, own.gaps)
+		switch {
+		case std.Status == tests:
+			written = "-" // there is nothing to implement
+		case written == "" && reason != "":
+			written = "left out" // a test may speak of it all the same
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", s.Number, s.Title, written, cell(own.tests, nil))
 		for _, n := range steps {
 			r := rows[where{s.Number, n}]
 			fmt.Fprintf(b, "| %s step %d | | %s | %s |\n", s.Number, n, cell(r.code, r.gaps), cell(r.tests, nil))

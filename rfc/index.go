@@ -11,6 +11,7 @@ import (
 const (
 	whole = "whole" // claimed section by section: what has no reference is shown as missing
 	part  = "part"  // what is referenced is implemented
+	tests = "tests" // a standard that describes tests: nothing to implement, each section to be tested
 	cited = "cited" // referred to, not claimed; its sections are checked if its table of contents is here
 )
 
@@ -67,8 +68,8 @@ func parseIndex(path string) ([]*standard, error) {
 		if _, err := strconv.Atoi(words[0]); err != nil || len(words) < 3 {
 			return nil, fail("want NUMBER STATUS TITLE")
 		}
-		if s := words[1]; s != whole && s != part && s != cited {
-			return nil, fail("status is whole, part or cited")
+		if s := words[1]; s != whole && s != part && s != tests && s != cited {
+			return nil, fail("status is whole, part, tests or cited")
 		}
 		list = append(list, &standard{Number: words[0], Status: words[1], Title: strings.Join(words[2:], " ")})
 	}

@@ -82,7 +82,7 @@ func TestReferences(t *testing.T) {
 func TestKinds(t *testing.T) {
 	for name, want := range map[string]kind{
 		"proxy/a.go": code, "proxy/a_test.go": tested, "cmd/x/testdata/a.ladder": tested, "interop/sipp/a.xml": tested,
-		"interop/bench/main.go": tested, "internal/ladder/laddertest/phone.go": tool, "internal/ladder/laddertest/x_test.go": tested,
+		"interop/bench/main.go": tested, "internal/ladder/laddertest/phone.go": tool, "internal/ladder/laddertest/x_test.go": tool,
 	} {
 		if got, ok := kindOf(name); !ok || got != want {
 			t.Errorf("%s: %v, %v", name, got, ok)

@@ -52,6 +52,7 @@ func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 		network:  env.Network, nonceKey: key, routeKey: key, log: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
+		_ = bindings.Close(context.Background()) // nothing may be left running in the bubble
 		t.Fatal(err)
 	}
 	return laddertest.Server{
