@@ -60,7 +60,7 @@ ctrl_tcp_listen %s
 `, freePair(t), filepath.Join(s.dir, "ca.crt"), tone, rtpPorts(t), modulePath(t), b.dir, ctrl)
 	target := map[string]string{"udp": s.udp, "tcp": s.tcp, "tls": s.tls}[transport]
 	b.write("config", conf)
-	b.write("accounts", fmt.Sprintf("<sip:%s@%s;transport=%s>;auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=600;%s\n", user, domain, transport, password(user), target, transport, account))
+	b.write("accounts", fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=600;%s\n", user, domain, password(user), target, transport, account))
 	b.cmd = exec.Command("baresip", "-f", b.dir)
 	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
 	if err := b.cmd.Start(); err != nil {

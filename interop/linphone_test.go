@@ -3,6 +3,7 @@ package interop
 import (
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -20,9 +21,12 @@ func TestLinphoneRegisters(t *testing.T) {
 			t.Parallel()
 			s := newServer(t, "", "alice")
 			port := portOf(freeAddr(t))
-			rc := s.file("linphonerc", fmt.Sprintf("[sip]\nsip_port=%s\nsip_tcp_port=%s\nsip_tls_port=0\nuse_ipv6=0\nguess_hostname=1\n[net]\nmtu=1300\n", port, port))
+			rc := s.file("linphonerc", fmt.Sprintf("[sip]\nsip_port=%s\nsip_tcp_port=%s\nsip_tls_port=0\nuse_ipv6=0\n", port, port))
 			out := &output{}
-			cmd := exec.Command("linphonec", "-c", rc)
+			if err := os.MkdirAll(filepath.Join(s.dir, ".local/share/linphone"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.Command("linphonec", "-c", rc, "-d", "6")
 			cmd.Env = append(cmd.Environ(), "HOME="+s.dir)
 			cmd.Stdout, cmd.Stderr = out, out
 			keys, err := cmd.StdinPipe()
@@ -39,6 +43,7 @@ func TestLinphoneRegisters(t *testing.T) {
 					t.Logf("linphonec:\n%s", tail(out.String(), 4000))
 				}
 			})
+			waitFor(t, "prompt", func() bool { return strings.Contains(out.String(), "linphonec>") })
 			target := map[string]string{"udp": s.udp, "tcp": s.tcp}[transport]
 			fmt.Fprintf(keys, "register sip:alice@%s sip:%s;transport=%s %s\n", domain, target, transport, password("alice"))
 			list := func() string {
@@ -55,7 +60,7 @@ func TestLinphoneRegisters(t *testing.T) {
 
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 200 {
+	for range 60 {
 		if ok() {
 			return
 		}

@@ -82,9 +82,9 @@ ca = "ca.crt"
 [store]
 database = "sqlite:data/signalbox.db"
 %s`, domain, s.udp, s.tcp, s.tls, extra))
-	csv := "username,password\n"
+	csv := "username,domain,password\n"
 	for _, u := range users {
-		csv += u + "," + password(u) + "\n"
+		csv += u + "," + domain + "," + password(u) + "\n"
 	}
 	s.file("users.csv", csv)
 	if out, err := exec.Command(program, "user", "import", filepath.Join(dir, "users.csv"), "--config", s.conf).CombinedOutput(); err != nil {
@@ -174,9 +174,11 @@ func (o *output) String() string {
 }
 
 // nextPort counts the ports given to tests: below the range the system takes for outgoing connections, from a place that differs between runs.
-var nextPort atomic.Int32
-
-func init() { nextPort.Store(int32(10000 + os.Getpid()%10000*2)) }
+var nextPort = func() *atomic.Int32 {
+	var n atomic.Int32
+	n.Store(int32(10000 + os.Getpid()%10000*2))
+	return &n
+}()
 
 // freeAddr is an address on loopback whose port is free for UDP and TCP, and is given to nobody else in this run.
 func freeAddr(t *testing.T) string {

@@ -253,6 +253,7 @@ func TestKillLosesNothing(t *testing.T) {
 		var other *phone
 		if answer != "" {
 			other = s.phone("udp", answer, "")
+			other.contact = callee
 			other.args = append(other.args, "-p", portOf(callee), "-m", fmt.Sprint(calls))
 			other.start()
 			time.Sleep(300 * time.Millisecond) // SIPp says nowhere that it is ready; a lost first message is retransmitted

@@ -124,6 +124,11 @@ func (g *registration) inspect() error {
 	if g.req.Method != sip.REGISTER {
 		return wire.Errorf(405, "", "registrar: %s", g.req.Method).With("Allow", "REGISTER") // RFC 3261, 8.2.1
 	}
+	for _, value := range wire.List(g.req, "Contact") { // what cannot be read is refused before anybody is asked for a password: RFC 4475, 3.1.2.13
+		if _, err := wire.ParseAddress(value); err != nil {
+			return wire.Errorf(400, "Bad Contact", "registrar: contact %q: %w", value, err)
+		}
+	}
 	// RFC 3261, 8.2.2.2. What has no credentials changes nothing, however often it comes; and clients that do not count CSeq on when they answer
 	// the challenge, as RFC 3261, 22.1 wants, must not be taken for merged requests.
 	if wire.Has(g.req, "Authorization") && g.tx.Merged() {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/emiago/sipgo/sip"
 
@@ -36,11 +37,14 @@ var (
 
 // challenge is the 401 or 407: one header field for each algorithm, the one we would rather see first (RFC 8760, 2.3). Stale says
 // that a new try with this nonce needs no new password (RFC 7616, 3.3).
-func (v *Verifier) challenge(scope Scope, realm string, from wire.FlowID, why error) *wire.Error {
+func (v *Verifier) challenge(req *wire.Request, scope Scope, realm string, from wire.FlowID, why error) *wire.Error {
 	nonce := v.mint.issue(realm, v.throttle.source(from.Remote.Addr()))
-	order := [...]algorithm{algMD5, algSHA256}
+	order := []algorithm{algMD5, algSHA256}
 	if v.config.SHA256First && from.Proto != wire.WS && from.Proto != wire.WSS {
-		order = [...]algorithm{algSHA256, algMD5}
+		order = []algorithm{algSHA256, algMD5}
+	}
+	if knowsOnlyMD5(req) {
+		order = []algorithm{algMD5}
 	}
 	var scratch [256]byte
 	headers := make([]sip.Header, 0, len(order))
@@ -58,6 +62,13 @@ func (v *Verifier) challenge(scope Scope, realm string, from wire.FlowID, why er
 		headers = append(headers, wire.NewHeader(scope.challenge(), string(b)))
 	}
 	return &wire.Error{Code: scope.code(), Headers: headers, Err: why}
+}
+
+// knowsOnlyMD5 tells the phones that give up when one of several challenges is in an algorithm they do not know, where RFC 8760, 2.4 lets
+// them pass over it: baresip before 2.0, which Debian 12 has ("Register: Function not implemented").
+func knowsOnlyMD5(req *wire.Request) bool {
+	agent := wire.Get(req, "User-Agent")
+	return strings.HasPrefix(agent, "baresip v0.") || strings.HasPrefix(agent, "baresip v1.")
 }
 
 // info is the value of Authentication-Info: it proves that we know the password, and gives the nonce for the next request

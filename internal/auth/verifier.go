@@ -88,7 +88,7 @@ func (v *Verifier) Verify(req *wire.Request, scope Scope, realm string, from wir
 	}
 	// RFC 8760, 2.7: who has not been challenged yet may send a parameter with nothing in it.
 	if !ok || c.nonce == "" || c.response == "" {
-		return Identity{}, v.challenge(scope, realm, from, errNone)
+		return Identity{}, v.challenge(req, scope, realm, from, errNone)
 	}
 	alg, nc, reason := c.accepted()
 	if reason != "" {
@@ -99,7 +99,7 @@ func (v *Verifier) Verify(req *wire.Request, scope Scope, realm string, from wir
 	}
 	n, ok := v.mint.open(c.nonce, realm)
 	if !ok {
-		return Identity{}, v.challenge(scope, realm, from, errStale)
+		return Identity{}, v.challenge(req, scope, realm, from, errStale)
 	}
 	if wait := v.throttle.refused(n.source); wait > 0 {
 		return Identity{}, tooMany(wait)
@@ -108,10 +108,10 @@ func (v *Verifier) Verify(req *wire.Request, scope Scope, realm string, from wir
 	var digits [64]byte
 	if want := alg.respond(digits[:0], ha1, string(req.Method), &c); !same(want, c.response) || !known {
 		v.failed(n, c.username, from)
-		return Identity{}, v.challenge(scope, realm, from, errWrong)
+		return Identity{}, v.challenge(req, scope, realm, from, errWrong)
 	}
 	if !v.used.mark(n, nc) {
-		return Identity{}, v.challenge(scope, realm, from, errReplay)
+		return Identity{}, v.challenge(req, scope, realm, from, errReplay)
 	}
 	id := Identity{User: c.username, Realm: realm}
 	if scope == Registrar {

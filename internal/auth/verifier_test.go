@@ -43,6 +43,17 @@ func TestChallenge(t *testing.T) {
 	}
 }
 
+// A baresip of old gives up when it sees an algorithm it does not know, even after one it knows: RFC 8760, 2.4 is not for it.
+func TestChallengeOldBaresip(t *testing.T) {
+	for agent, want := range map[string]int{"baresip v1.0.0 (x86_64/linux)": 1, "baresip v0.6.6": 1, "baresip v3.5.0": 2, "SIPp": 2} {
+		req := request(t, "REGISTER", "sip:example.org", "User-Agent: "+agent)
+		_, err := newVerifier(t).Verify(req, Registrar, "example.org", home)
+		if len(err.Headers) != want || read(t, err.Headers[0].Value(), "algorithm") != "MD5" {
+			t.Errorf("%s: %v", agent, err.Headers)
+		}
+	}
+}
+
 // RFC 3261, 22.4: both algorithms, both scopes; RFC 7616, 3.3: no algorithm means MD5.
 func TestVerify(t *testing.T) {
 	v := newVerifier(t)

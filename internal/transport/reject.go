@@ -12,7 +12,7 @@ import (
 )
 
 // reject answers a request that could not be parsed, without state (RFC 3261, 8.2.7), and says whether anything could be read of it.
-// A response and an ACK are never answered, nor is a request over UDP whose Via is unreadable.
+// A response and an ACK are never answered, nor is a request over UDP that has no Via.
 func (t *Transport) reject(in *incoming, msg wire.Message, e *wire.Error) (readable bool) {
 	t.dropped(in.proto(), Unparsable)
 	t.log.LogAttrs(t.ctx, slog.LevelDebug, "unparsable message", slog.Any("from", in.remote), slog.Any("error", e))
@@ -34,7 +34,7 @@ func (t *Transport) answer(in *incoming, req *wire.Request, e *wire.Error) {
 	if req.Method == "ACK" {
 		return
 	}
-	if in.conn == nil && req.Via.Host == "" {
+	if in.conn == nil && !wire.Has(req, "Via") {
 		return
 	}
 	// The source of a datagram may be forged: whoever it belongs to must not get more of our answers than he can bear.
@@ -42,12 +42,17 @@ func (t *Transport) answer(in *incoming, req *wire.Request, e *wire.Error) {
 		t.dropped(wire.UDP, RateLimited)
 		return
 	}
-	stampVia(req, in.remote)
+	via := &req.Via
+	if via.Host == "" {
+		via = nil // unreadable: back to where it came from (RFC 4475, 3.1.2.1)
+	} else {
+		stampVia(req, in.remote)
+	}
 	res := wire.NewResponse(req, e.Code, e.Reason, t.statelessTag(req))
 	for _, h := range e.Headers {
 		res.AppendHeader(h)
 	}
-	_ = in.flow(&req.Via).Send(wire.Append(nil, res))
+	_ = in.flow(via).Send(wire.Append(nil, res))
 }
 
 // statelessTag is the same for a request and its retransmissions (RFC 3261, 8.2.7).

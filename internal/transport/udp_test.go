@@ -113,7 +113,8 @@ func TestUDPKeepAlives(t *testing.T) {
 	}
 }
 
-// An unparsable request is answered with the error's code to where it came from; a response, an ACK and a request without a readable Via never are.
+// An unparsable request is answered with the error's code to where it came from; a response, an ACK and a request without a Via never are; one whose Via is
+// unreadable goes back to its source (RFC 4475, 3.1.2.1).
 func TestUDPUnparsable(t *testing.T) {
 	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
 	p := dialPhone(t, "udp", addr(tr, 0))
@@ -121,13 +122,17 @@ func TestUDPUnparsable(t *testing.T) {
 	for _, s := range []string{
 		"nonsense",
 		strings.Replace(strings.ReplaceAll(good, "OPTIONS", "ACK"), "CSeq: 1", "CSeq: x", 1),
-		strings.Replace(good, "Via: ", "Via: @", 1),
+		strings.Replace(good, "Via: ", "Vya: ", 1),
 		"SIP/2.0 999999 OK\r\n" + good,
 	} {
 		p.say(s)
 	}
 	p.say(strings.Replace(good, "SIP/2.0\r\n", "SIP/3.0\r\n", 1))
 	if got := p.datagram(); status(got) != "505" || callID(got) != "1" {
+		t.Errorf("got %q", got)
+	}
+	p.say(strings.Replace(good, "Via: ", "Via: @", 1))
+	if got := p.datagram(); status(got) != "400" || callID(got) != "1" {
 		t.Errorf("got %q", got)
 	}
 	p.say(strings.Replace(good, "CSeq: 1", "CSeq: x", 1))
