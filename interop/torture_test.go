@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,7 +71,7 @@ var tortureOutcomes = []struct{ file, udp, why string }{
 	{"rfc4475/regescrt", "401", "RFC 4475, 3.3.14: well formed; every REGISTER is challenged"},
 	{"rfc4475/sdp01", "forward", "RFC 4475, 3.3.15: what the caller accepts is the callee's business"},
 	{"rfc4475/inv2543", "forward", "RFC 4475, 3.4.1"},
-	{"rfc4475/test", "400", "in the archive only: a request line without a version"},
+	{"rfc4475/test", "drop", "in the archive only: a line that is no request line of any version"},
 	{"rfc5118/ipv6-good", "407", "RFC 5118, 4.1: well formed; for another registrar"},
 	{"rfc5118/ipv6-bad", "400", "RFC 5118, 4.2"},
 	{"rfc5118/port-ambiguous", "407", "RFC 5118, 4.3: well formed; for another registrar"},
@@ -109,7 +110,7 @@ func TestTorture(t *testing.T) {
 						want = "400" // no Content-Length: the stream cannot be framed (RFC 3261, 18.3)
 					}
 				}
-				got := s.torture(t, phone, network, raw)
+				got := s.torture(t, phone, network, ownBranch(raw, network))
 				if got != want {
 					t.Errorf("got %s, want %s: %s", got, want, tt.why)
 				}
@@ -246,6 +247,17 @@ func (s *server) torture(t *testing.T, phone *torturePhone, network string, raw 
 	alive(t, s.udp)
 	return code
 }
+
+// ownBranch makes the topmost branch unique: several of the messages share one, and would be retransmissions of each other.
+func ownBranch(raw []byte, network string) []byte {
+	at := branchValue.FindIndex(raw)
+	if at == nil {
+		return raw
+	}
+	return slices.Concat(raw[:at[1]], fmt.Appendf(nil, "-%s%d", network, rand.Uint32()), raw[at[1]:])
+}
+
+var branchValue = regexp.MustCompile(`(?i)branch\s*=\s*z9hG4bK[a-z0-9.]+`)
 
 // torturer is a connection that hears the answer. Over UDP the answer goes to the source address and the port of the Via (RFC 3261, 18.2.2), so the
 // socket has that port, on a loopback address of its own.

@@ -32,6 +32,7 @@ var (
 	errNone   = errors.New("auth: no credentials")
 	errStale  = errors.New("auth: nonce is stale")
 	errReplay = errors.New("auth: nonce and count were used before")
+	errNoQop  = errors.New("auth: no qop")
 	errWrong  = errors.New("auth: wrong user or password")
 )
 
@@ -56,7 +57,7 @@ func (v *Verifier) challenge(req *wire.Request, scope Scope, realm string, from 
 		b = append(b, `", algorithm=`...)
 		b = append(b, alg.String()...)
 		b = append(b, `, qop="auth"`...)
-		if why == errStale || why == errReplay {
+		if why == errStale || why == errReplay || why == errNoQop {
 			b = append(b, `, stale=true`...)
 		}
 		headers = append(headers, wire.NewHeader(scope.challenge(), string(b)))

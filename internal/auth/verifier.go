@@ -90,6 +90,9 @@ func (v *Verifier) Verify(req *wire.Request, scope Scope, realm string, from wir
 	if !ok || c.nonce == "" || c.response == "" {
 		return Identity{}, v.challenge(req, scope, realm, from, errNone)
 	}
+	if c.seen&pQop == 0 {
+		return Identity{}, v.challenge(req, scope, realm, from, errNoQop)
+	}
 	alg, nc, reason := c.accepted()
 	if reason != "" {
 		return Identity{}, &wire.Error{Code: 400, Reason: reason, Err: errSyntax}

@@ -160,7 +160,6 @@ func TestRealms(t *testing.T) {
 func TestFields(t *testing.T) {
 	v := newVerifier(t)
 	for name, change := range map[string]func(p *phone){
-		"qop omitted":        func(p *phone) { p.qop = "" },
 		"qop=auth-int":       func(p *phone) { p.qop = "auth-int" },
 		"qop unknown":        func(p *phone) { p.qop = "auth-x" },
 		"qop empty":          func(p *phone) { p.replace = []string{"qop=auth", `qop=""`} },
@@ -193,6 +192,17 @@ func TestFields(t *testing.T) {
 		if got := verdict(t, id, err); got != "400" {
 			t.Errorf("%s: got %s", name, got)
 		}
+	}
+}
+
+// hardening 23: without qop nothing prevents a replay. Linphone leaves it out with a nextnonce, and must be asked again, not refused: RFC 7616, 3.5.
+func TestNoQop(t *testing.T) {
+	v := newVerifier(t)
+	p := alice(challenged(t, v, home))
+	p.qop = ""
+	_, err := v.Verify(p.register(t), Registrar, "example.org", home)
+	if err == nil || err.Code != 401 || read(t, err.Headers[0].Value(), "stale") != "true" {
+		t.Errorf("got %v", err)
 	}
 }
 
