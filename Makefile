@@ -22,7 +22,7 @@ tools:
 
 test: tools
 	@echo '== go test'
-	$(GO) test -vet=off $$(interop/tools.sh race) -shuffle=on -timeout 15m ./...
+	$(GO) test -vet=off $$(interop/tools.sh race) -shuffle=on -parallel 8 -timeout 15m ./...
 	@interop/tools.sh report
 
 check:
@@ -59,7 +59,7 @@ bench:
 
 # The stories of SIPp, baresip and Linphone against the real program; writes interop/RESULTS.md.
 interop: tools
-	$(GO) test -vet=off -count 1 -v ./interop -update
+	$(GO) test -vet=off -count 1 -parallel 8 -v ./interop -update
 
 # Signalbox and Kamailio in turn, the same scenarios at the same rate. Arguments: make bench-kamailio ARGS='-rounds 5 -peak'
 bench-kamailio: tools
