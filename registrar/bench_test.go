@@ -6,41 +6,48 @@ import (
 	"signalbox/internal/wire"
 )
 
-// BenchmarkRegister is a REGISTER with Digest credentials that refreshes a binding, from the parsed request to the bytes of the 200;
-// BenchmarkChallenge the 401 before it.
+// BenchmarkRegister is a REGISTER with Digest credentials that refreshes a binding, from the parsed request to the bytes of the 200.
 func BenchmarkRegister(b *testing.B) {
 	w := newWorld(b)
 	defer w.close()
 	p := w.phone("alice", "192.0.2.1:5062")
 	p.cseq = 1
 	challenge := wire.Get(p.send(p.request()), "WWW-Authenticate")
-	b.ReportAllocs()
 	nc := 0
-	for b.Loop() {
-		b.StopTimer()
+	measure(b, p, func() *wire.Request {
 		nc++
-		p.cseq++
-		p.line.sent = nil
-		req := p.request("Contact: <sip:alice@192.0.2.1:5062>;expires=3600", "User-Agent: Phone/1.0", p.authorization(challenge, nc))
-		b.StartTimer()
-		w.layer.ReceiveRequest(p.line, req)
-	}
-	if codes := p.line.heard(b); len(codes) != 1 || codes[0] != 200 {
+		return p.request("Contact: <sip:alice@192.0.2.1:5062>;expires=3600", "User-Agent: Phone/1.0", p.authorization(challenge, nc))
+	})
+	if codes := p.line.heard(b); codes[len(codes)-1] != 200 {
 		b.Error(codes)
 	}
 }
 
+// BenchmarkChallenge is the REGISTER before it, which gets 401.
 func BenchmarkChallenge(b *testing.B) {
 	w := newWorld(b)
 	defer w.close()
 	p := w.phone("alice", "192.0.2.1:5062")
+	measure(b, p, func() *wire.Request {
+		return p.request("Contact: <sip:alice@192.0.2.1:5062>;expires=3600", "User-Agent: Phone/1.0")
+	})
+}
+
+// measure sends requests that were made, a thousand at a time, while the clock stood still.
+func measure(b *testing.B, p *phone, next func() *wire.Request) {
 	b.ReportAllocs()
+	var requests []*wire.Request
 	for b.Loop() {
-		b.StopTimer()
-		p.cseq++
-		p.line.sent = nil
-		req := p.request("Contact: <sip:alice@192.0.2.1:5062>;expires=3600", "User-Agent: Phone/1.0")
-		b.StartTimer()
-		w.layer.ReceiveRequest(p.line, req)
+		if len(requests) == 0 {
+			b.StopTimer()
+			p.line.sent = p.line.sent[:0]
+			for range 1000 {
+				p.cseq++
+				requests = append(requests, next())
+			}
+			b.StartTimer()
+		}
+		p.w.layer.ReceiveRequest(p.line, requests[0])
+		requests = requests[1:]
 	}
 }
