@@ -3,8 +3,8 @@ package main
 import "time"
 
 const (
-	// drainTime is how long a stopping server waits for its transactions: what service managers and people accept.
-	drainTime = 10 * time.Second
+	// drainTime is how long a stopping server waits for its transactions: with closeTime 10 s, what service managers and people accept.
+	drainTime = 7 * time.Second
 	// drainLinger is how long nothing may run before we go: a call that was answered this moment still needs its ACK brought to the callee.
 	drainLinger = 500 * time.Millisecond
 	// drainRetryAfter is the Retry-After of the 503 sent while draining: a restart takes less.
@@ -15,6 +15,9 @@ const (
 	serverLockWait = 5 * time.Second
 	// closeTime is for what follows the drain: what is queued on sockets, and the last commit.
 	closeTime = 3 * time.Second
+	// ballastSize is memory that is reserved and never touched, so it costs no page: the garbage collector's next run depends on the size of the
+	// heap, and without it a small server collects ten times as often, for a tenth of its CPU. With a million bindings it does not matter any more.
+	ballastSize = 96 << 20
 	// maxPassword bounds a password read from a stream.
 	maxPassword = 1 << 10
 	// logBuffer is how much log waits for a slow reader before lines are dropped, and counted.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -35,6 +36,9 @@ var errKilled = errors.New("stopped by a second signal")
 
 // runServer serves until a signal or the end of ctx. prepare is as in startServer.
 func (a *app) runServer(ctx context.Context, c *config, prepare func(context.Context, *server) error) error {
+	ballast := make([]byte, ballastSize)
+	defer runtime.KeepAlive(ballast)
+
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)
