@@ -32,9 +32,9 @@ var stories = []story{
 	{caller: "register", shows: "RFC 3261, 10.2 and 22.2: registration with Digest", calls: 20},
 	{caller: "register_errors", shows: "RFC 3261, 10.3: registration errors 400, 401, 403, 420, 423, 500; query; remove all"},
 	{caller: "call", shows: "RFC 3665, 3.2: answered call, hang up", callees: []callee{{"answer", ""}}, calls: 20},
-	{caller: "call_lossy", shows: "RFC 3261, 17: answered calls while each side loses 10 % of its messages", callees: []callee{{"answer_lossy", ""}}, calls: 50, lose: 10, over: []string{"udp"}},
+	{caller: "call_lossy", shows: "RFC 3261, 17: answered calls while each side loses 5 % of its messages", callees: []callee{{"answer_lossy", ""}}, calls: 30, lose: 5, over: []string{"udp"}},
 	{caller: "message", shows: "RFC 3428, 7: MESSAGE", callees: []callee{{"inbox", ""}}, calls: 20},
-	{caller: "message", shows: "RFC 3261, 17: MESSAGE while each side loses 10 % of its messages", callees: []callee{{"inbox_lossy", ""}}, calls: 50, lose: 10, over: []string{"udp"}},
+	{caller: "message", shows: "RFC 3261, 17: MESSAGE while each side loses 5 % of its messages", callees: []callee{{"inbox_lossy", ""}}, calls: 30, lose: 5, over: []string{"udp"}},
 	{caller: "call_busy", shows: "RFC 3665, 3.9: busy", callees: []callee{{"busy", ""}}},
 	{caller: "call_cancel", shows: "RFC 3665, 3.8: cancelled while ringing", callees: []callee{{"ringing", ""}}},
 	{caller: "call_unanswered", shows: "RFC 3261, 16.8: a silent callee, 408", callees: []callee{{"silent", ""}}},
@@ -111,7 +111,7 @@ func play(t *testing.T, st story, transport string) {
 	caller.inject("alice", to, "")
 	hold := "50" // ms
 	if st.lose > 0 {
-		hold = "8000" // the ACK may have to be asked for several times
+		hold = "20000" // the ACK may have to be asked for several times
 	}
 	caller.args = append(caller.args, "-key", "server", map[string]string{"udp": s.udp, "tcp": s.tcp, "tls": s.tls}[transport], "-d", hold, "-m", fmt.Sprint(calls), "-r", "20", "-lost", fmt.Sprint(st.lose))
 	caller.run()
@@ -148,7 +148,7 @@ func (s *server) phone(transport, scenario, callee string) *phone {
 	}
 	path, _ := filepath.Abs(filepath.Join("sipp", scenario+".xml"))
 	p.args = []string{target, "-t", mode, "-i", "127.0.0.1", "-p", portOf(p.addr), "-sf", path, "-key", "domain", domain, "-key", "callee", callee,
-		"-auth_uri", domain, "-nostdin", "-timeout", "90s", "-timeout_error", "-trace_err", "-error_file", filepath.Join(s.dir, p.name+".err"),
+		"-auth_uri", domain, "-nostdin", "-timeout", "150s", "-timeout_error", "-trace_err", "-error_file", filepath.Join(s.dir, p.name+".err"),
 		"-trace_msg", "-message_file", filepath.Join(s.dir, p.name+".msg"), "-max_retrans", "20"}
 	return p
 }
