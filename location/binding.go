@@ -24,6 +24,8 @@ type Binding struct {
 	InstanceID string      // +sip.instance without quotes; "" when absent
 	RegID      int         // RFC 5626; 0 when absent
 	UserAgent  string
+	Device     wire.AOR // the device that registered it, when that was not the user himself; the zero value otherwise
+	Certified  bool     // the REGISTER came over a connection whose client certificate names its sender
 }
 
 // byPreference puts the highest q first, and the most recently updated first among equals. RFC 3261, 16.6 leaves the order within one q to us.

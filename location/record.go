@@ -18,6 +18,8 @@ var errRecord = errors.New("damaged record")
 const (
 	flagBehind = 1 << iota
 	flagInParams
+	flagDevice
+	flagCertified
 )
 
 // appendRecord encodes bindings. The same bindings give the same bytes.
@@ -36,6 +38,12 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	var flags byte
 	if b.Behind {
 		flags |= flagBehind
+	}
+	if b.Device != (wire.AOR{}) {
+		flags |= flagDevice
+	}
+	if b.Certified {
+		flags |= flagCertified
 	}
 	// The instance stands in the contact's parameters nearly always: then its place is enough.
 	at := strings.Index(b.Params, b.InstanceID)
@@ -67,6 +75,9 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b.Path)))
 	for _, p := range b.Path {
 		dst = appendString(dst, p)
+	}
+	if flags&flagDevice != 0 {
+		dst = appendString(appendString(dst, b.Device.User), b.Device.Host)
 	}
 	return dst
 }
@@ -111,7 +122,7 @@ type reader struct {
 
 func (r *reader) binding(b *Binding, c clock) {
 	flags := r.byte()
-	b.Behind = flags&flagBehind != 0
+	b.Behind, b.Certified = flags&flagBehind != 0, flags&flagCertified != 0
 	b.Contact = parseContact(r.string())
 	b.Params = r.string()
 	if flags&flagInParams != 0 {
@@ -142,6 +153,9 @@ func (r *reader) binding(b *Binding, c clock) {
 		for i := range b.Path {
 			b.Path[i] = r.string()
 		}
+	}
+	if flags&flagDevice != 0 {
+		b.Device.User, b.Device.Host = r.string(), r.string()
 	}
 }
 
