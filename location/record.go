@@ -20,6 +20,8 @@ const (
 	flagInParams
 	flagDevice
 	flagCertified
+	flagEpoch
+	flagLost
 )
 
 // appendRecord encodes bindings. The same bindings give the same bytes.
@@ -44,6 +46,12 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	}
 	if b.Certified {
 		flags |= flagCertified
+	}
+	if b.Epoch != 0 {
+		flags |= flagEpoch
+	}
+	if !b.Lost.IsZero() {
+		flags |= flagLost
 	}
 	// The instance stands in the contact's parameters nearly always: then its place is enough.
 	at := strings.Index(b.Params, b.InstanceID)
@@ -78,6 +86,12 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	}
 	if flags&flagDevice != 0 {
 		dst = appendString(appendString(dst, b.Device.User), b.Device.Host)
+	}
+	if flags&flagEpoch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(b.Epoch))
+	}
+	if flags&flagLost != 0 {
+		dst = binary.AppendVarint(dst, c.ms(b.Lost)-updated)
 	}
 	return dst
 }
@@ -156,6 +170,12 @@ func (r *reader) binding(b *Binding, c clock) {
 	}
 	if flags&flagDevice != 0 {
 		b.Device.User, b.Device.Host = r.string(), r.string()
+	}
+	if flags&flagEpoch != 0 {
+		b.Epoch = uint32(r.count(math.MaxUint32))
+	}
+	if flags&flagLost != 0 {
+		b.Lost = c.time(updated + r.varint())
 	}
 }
 

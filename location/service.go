@@ -50,6 +50,9 @@ const (
 	Expired    Reason = "expired"
 	Removed    Reason = "removed" // an update left fewer bindings than there were
 
+	// FlowLost: the connection that bindings depend on has died. They are kept, with Binding.Lost, but nothing is sent by them.
+	FlowLost Reason = "flow-lost"
+
 	// What is done to bindings from our side, in the words of RFC 3680 (4.7.1).
 	Created     Reason = "created"     // made by an administrator
 	Shortened   Reason = "shortened"   // they end earlier than was granted
