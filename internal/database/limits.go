@@ -16,6 +16,12 @@ const (
 	// MaxUsers is how many accounts are held in memory: at about 230 bytes each, under 1 GB.
 	MaxUsers = 4_000_000
 
+	// MaxDevices, MaxGrants and MaxLogins are how many of each are held in memory: at 300 bytes each, under 1 GB.
+	MaxDevices, MaxGrants, MaxLogins = 1_000_000, 1_000_000, 1_000_000
+
+	// maxKind and maxInstance are in bytes: a kind is a word, an instance a URN of 45 (RFC 5626, 4.1).
+	maxKind, maxInstance = 64, 256
+
 	// busyTimeout is how long we wait for another process (a command beside the server, a backup) that holds the lock.
 	busyTimeout = 5 * time.Second
 
