@@ -141,7 +141,7 @@ func (a *app) config() *cobra.Command {
 func configRows(c *config) [][]string {
 	certificate := c.cert
 	switch {
-	case len(c.tls) == 0:
+	case len(c.tls)+len(c.https) == 0:
 		certificate = "none"
 	case certificate == "":
 		certificate = "local CA in " + c.dataDir()
@@ -155,6 +155,8 @@ func configRows(c *config) [][]string {
 		{"udp", listOf(c.udp)},
 		{"tcp", listOf(c.tcp)},
 		{"tls", listOf(c.tls)},
+		{"https", listOf(c.https)},
+		{"http", listOf(c.http)},
 		{"certificate", certificate},
 		{"database", c.database},
 		{"registrations", location},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
 	"signalbox/registrar"
@@ -34,6 +35,9 @@ type configFile struct {
 		HTTP      any `toml:"http"`
 		Advertise any `toml:"advertise"` // as the listeners, but IP addresses
 	} `toml:"listen"`
+	Web struct {
+		Origins any `toml:"origins"` // as the listeners, but origins of web pages
+	} `toml:"web"`
 	TLS struct {
 		Cert  string `toml:"cert"`
 		Key   string `toml:"key"`
@@ -89,6 +93,9 @@ type config struct {
 	domains       []string
 	aliases       []string     // addresses that count as the first domain (dev)
 	udp, tcp, tls []string     // listen addresses, "IP:PORT" or ":PORT"
+	https, http   []string     // the same, for web pages and SIP over WebSocket
+	httpsUnasked  bool         // https is our default: nobody asked for it, so where the port is taken we do without
+	origins       []string     // whose web pages may connect, besides our own
 	advertise     []netip.Addr // at most one of each family
 	cert, key, ca string       // files; no cert: a local CA in the data directory
 	database      string       // path of the SQLite file
@@ -110,6 +117,7 @@ func (c *config) dataDir() string { return filepath.Dir(c.database) }
 func serveDefaults() *config {
 	return &config{
 		udp: []string{":5060"}, tcp: []string{":5060"}, tls: []string{":5061"},
+		https: []string{":8443"}, httpsUnasked: true,
 		database: "signalbox.db",
 		inbound:  "authenticated",
 		level:    slog.LevelInfo,
@@ -154,8 +162,10 @@ func (k *checker) file(c *config, f *configFile) {
 	k.addresses("listen.udp", f.Listen.UDP, &c.udp)
 	k.addresses("listen.tcp", f.Listen.TCP, &c.tcp)
 	k.addresses("listen.tls", f.Listen.TLS, &c.tls)
-	k.notBuilt("listen.https", f.Listen.HTTPS)
-	k.notBuilt("listen.http", f.Listen.HTTP)
+	k.addresses("listen.https", f.Listen.HTTPS, &c.https)
+	k.addresses("listen.http", f.Listen.HTTP, &c.http)
+	c.httpsUnasked = c.httpsUnasked && f.Listen.HTTPS == nil
+	k.origins(c, f.Web.Origins)
 	k.advertise(c, f.Listen.Advertise)
 	k.tls(c, f)
 	k.store(c, f)
@@ -167,8 +177,8 @@ func (k *checker) file(c *config, f *configFile) {
 	level := "info"
 	k.choice("log.level", f.Log.Level, &level, "error", "warn", "info", "debug", "trace")
 	c.level = map[string]slog.Level{"error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug, "trace": levelTrace}[level]
-	if len(c.udp)+len(c.tcp)+len(c.tls) == 0 {
-		k.bad("listen", "everything is turned off: give at least one of udp, tcp, tls")
+	if len(c.udp)+len(c.tcp)+len(c.tls)+len(c.https)+len(c.http) == 0 {
+		k.bad("listen", "everything is turned off: give at least one of udp, tcp, tls, https, http")
 	}
 }
 
@@ -260,11 +270,13 @@ func checkAddress(s string) error {
 	return nil
 }
 
-func (k *checker) notBuilt(key string, value any) {
-	var addresses []string
-	k.addresses(key, value, &addresses)
-	if len(addresses) > 0 {
-		k.bad(key, `not built yet: this version has no web pages and no SIP over WebSocket; use "" or leave it out`)
+func (k *checker) origins(c *config, value any) {
+	for _, s := range k.list("web.origins", value) {
+		if err := transport.ParseOrigin(s.value); err != nil {
+			k.bad(s.key, "%v", err)
+			continue
+		}
+		c.origins = append(c.origins, s.value)
 	}
 }
 

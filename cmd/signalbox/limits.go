@@ -18,6 +18,18 @@ const (
 	// ballastSize is memory that is reserved and never touched, so it costs no page: the garbage collector's next run depends on the size of the
 	// heap, and without it a small server collects ten times as often, for a tenth of its CPU. With a million bindings it does not matter any more.
 	ballastSize = 96 << 20
+	// webHeaderTimeout is for a TLS handshake, and for the head of a request: several round trips by satellite.
+	webHeaderTimeout = 10 * time.Second
+	// webReadTimeout is for a whole request: what pages send is small.
+	webReadTimeout = 20 * time.Second
+	// webWriteTimeout is for a whole answer: the phone page at 100 kbit/s. A handler that streams moves its own deadline.
+	webWriteTimeout = 60 * time.Second
+	// webIdleTimeout is how long a browser's connection may wait for the next request.
+	webIdleTimeout = 60 * time.Second
+	// maxWebHeader bounds the head of a request: browsers stay below 8 KB.
+	maxWebHeader = 16 << 10
+	// maxWebStreams is how many requests of one HTTP/2 connection run at once.
+	maxWebStreams = 64
 	// maxPassword bounds a password read from a stream.
 	maxPassword = 1 << 10
 	// logBuffer is how much log waits for a slow reader before lines are dropped, and counted.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -35,6 +36,9 @@ type server struct {
 	network  *transport.Transport
 	core     *core
 
+	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
+	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
+
 	undo []func(context.Context) error // what start did, to be undone backwards
 }
 
@@ -54,6 +58,9 @@ func startServer(ctx context.Context, c *config, requests *requestLog, log *slog
 		}
 	}
 	s.network.Start(s.core.layer)
+	if err := s.serveWeb(ctx); err != nil {
+		return nil, errors.Join(err, s.stop(ctx))
+	}
 	return s, nil
 }
 
@@ -111,7 +118,7 @@ func (s *server) bindingChanged(aor wire.AOR, before, after []location.Binding, 
 // bind opens the listeners; nothing is read from them yet.
 func (s *server) bind(context.Context) (err error) {
 	c := transport.Config{
-		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls,
+		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls, WSS: s.config.https, WS: s.config.http,
 		Advertise: s.config.advertise,
 		Logger:    s.log,
 		Limits:    transport.Limits{Connections: s.config.limits.Connections, PerAddress: s.config.limits.ConnectionsPerAddress},
@@ -122,7 +129,13 @@ func (s *server) bind(context.Context) (err error) {
 	if err := s.certificates(&c); err != nil {
 		return err
 	}
-	if s.network, err = transport.New(c); err != nil {
+	s.network, err = transport.New(c)
+	if err != nil && s.config.httpsUnasked && tryListen("tcp", s.config.https[0]) != nil {
+		s.log.Warn("no web pages: their port is taken; choose another in [listen] https", "https", s.config.https[0])
+		s.config.https, c.WSS = nil, nil
+		s.network, err = transport.New(c)
+	}
+	if err != nil {
 		return s.config.blame(err)
 	}
 	s.onStop(s.network.Close)
@@ -147,14 +160,15 @@ func (s *server) certificates(c *transport.Config) error {
 		if err != nil {
 			return err
 		}
-		c.Certificate = files.Certificate
-	case len(s.config.tls) > 0:
+		s.certificate = files.Certificate
+	case len(s.config.tls)+len(s.config.https) > 0:
 		ca, err := transport.OpenLocalCA(filepath.Join(s.config.dataDir(), "tls"), slices.Concat(s.config.domains, s.config.aliases))
 		if err != nil {
 			return err
 		}
-		c.Certificate = ca.Certificate
+		s.certificate, s.localCA = ca.Certificate, ca
 	}
+	c.Certificate = s.certificate
 	return nil
 }
 
@@ -189,6 +203,9 @@ func (s *server) assemble(ctx context.Context) error {
 func (s *server) resolverConfig() resolve.Config {
 	c := resolve.Config{Logger: s.log}
 	for _, l := range s.network.Addrs() {
+		if l.Proto == wire.WS || l.Proto == wire.WSS {
+			continue // a WebSocket is never opened from our side
+		}
 		if !slices.Contains(c.Protos, l.Proto) {
 			c.Protos = append(c.Protos, l.Proto)
 		}
@@ -238,11 +255,22 @@ func (s *server) listening() []string {
 		if l.Addr.Addr().IsUnspecified() {
 			addr = ":" + strconv.Itoa(int(l.Addr.Port()))
 		}
-		if one := strings.ToLower(l.Proto.String()) + " " + addr; !slices.Contains(list, one) {
+		if one := listenKey(l.Proto) + " " + addr; !slices.Contains(list, one) {
 			list = append(list, one)
 		}
 	}
 	return list
+}
+
+// listenKey is the key of a listener in the configuration.
+func listenKey(p wire.Proto) string {
+	switch p {
+	case wire.WS:
+		return "http"
+	case wire.WSS:
+		return "https"
+	}
+	return strings.ToLower(p.String())
 }
 
 // Reload reads the users again: another program may have changed the database.
