@@ -1,5 +1,10 @@
 package udp
 
+import "time"
+
+// linger is how long a descriptor outlives its socket: far longer than anybody takes from looking at it to the end of a system call.
+const linger = 500 * time.Millisecond
+
 const (
 	// batch datagrams are read by one system call: 200 calls bring ten packets in the time that handling one batch takes.
 	batch = 32

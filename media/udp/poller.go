@@ -2,7 +2,9 @@ package udp
 
 import (
 	"os"
+	"slices"
 	"sync"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -16,6 +18,13 @@ type Poller struct {
 
 	mu   sync.Mutex
 	open map[int32]*polled
+	left []left
+}
+
+// left is a socket that is not read any more. Somebody may be about to send on it: its descriptor must not become another socket's yet.
+type left struct {
+	fd    int
+	since time.Time
 }
 
 type polled struct {
@@ -56,21 +65,34 @@ func (p *Poller) Add(s *Socket, h Handler) error {
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// Remove closes a socket. Its handler may still be running when Remove returns, and is not called again after that.
+// Remove stops reading a socket. Its handler may be called once more. The socket is closed by the Sweep after next, when nobody can be sending on it.
 func (p *Poller) Remove(s *Socket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.open[int32(s.fd)]; e != nil && e.socket == s {
 		delete(p.open, int32(s.fd))
-		_ = unix.Close(s.fd)
+		_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, s.fd, nil)
+		p.left = append(p.left, left{s.fd, time.Now()})
 	}
 }
 
-// Len is how many sockets are open.
+// Sweep closes the sockets that were removed a while ago. It is to be called now and then.
+func (p *Poller) Sweep(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0
+	for n < len(p.left) && now.Sub(p.left[n].since) >= linger {
+		_ = unix.Close(p.left[n].fd)
+		n++
+	}
+	p.left = slices.Delete(p.left, 0, n)
+}
+
+// Len is how many sockets are open, those that Sweep will close included.
 func (p *Poller) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.open)
+	return len(p.open) + len(p.left)
 }
 
 // Close ends the goroutine and closes all sockets.
@@ -104,6 +126,10 @@ func (p *Poller) run() {
 		_ = unix.Close(int(fd))
 	}
 	clear(p.open)
+	for _, l := range p.left {
+		_ = unix.Close(l.fd)
+	}
+	p.left = nil
 	p.mu.Unlock()
 	_ = unix.Close(p.epoll)
 	_ = unix.Close(p.wake)
