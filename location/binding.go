@@ -40,6 +40,22 @@ func (b *Binding) DependsOnFlow() bool {
 	return b.Behind && len(b.Path) == 0 && b.Flow.Proto.Reliable()
 }
 
+// Stamp changes with every REGISTER that refreshes the binding, and outlives a restart: it tells temporary GRUUs apart (RFC 5627, 5.1). The most recent one of
+// an instance is made from the stamp of its most recently updated binding.
+func (b *Binding) Stamp() uint64 {
+	return uint64(b.Updated.UnixMilli())<<20 ^ uint64(b.CSeq)<<8 ^ uint64(b.RegID)
+}
+
+// Newest is the most recently updated binding of an instance; nil if it has none.
+func Newest(bs []Binding, instance string) (newest *Binding) {
+	for i := range bs {
+		if bs[i].InstanceID == instance && (newest == nil || bs[i].Updated.After(newest.Updated)) {
+			newest = &bs[i]
+		}
+	}
+	return newest
+}
+
 // byPreference puts the highest q first, and the most recently updated first among equals. RFC 3261, 16.6 leaves the order within one q to us.
 func byPreference(a, b Binding) int {
 	return cmp.Or(cmp.Compare(b.Q, a.Q), b.Updated.Compare(a.Updated))

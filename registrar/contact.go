@@ -16,7 +16,7 @@ type contact struct {
 	q        int           // thousandths
 	interval time.Duration // 0 removes
 	instance string        // +sip.instance
-	regID    int
+	regID    int           // 0: a contact as in RFC 3261
 	behind   bool
 }
 
@@ -24,6 +24,7 @@ type contact struct {
 var (
 	errQ     = errors.New("registrar: q is not 0 to 1 with three digits")
 	errTwice = errors.New("registrar: parameter stands twice")
+	errRegID = errors.New("registrar: reg-id is not 1 to 2147483647")
 )
 
 // readContacts reads the Contact header field, if there is one.
@@ -93,7 +94,7 @@ func (g *registration) readContact(value string) (contact, error) {
 	if c.interval, err = g.grant(requested); err != nil {
 		return contact{}, err
 	}
-	c.behind = g.isBehind(c.uri)
+	c.behind = len(g.path) > 0 || g.isBehind(c.uri)
 	return c, nil
 }
 
@@ -126,11 +127,15 @@ func (c *contact) readParams(params string) (expires string, err error) {
 			}
 			continue
 		case strings.EqualFold(name, "+sip.instance"):
-			c.instance = value
+			c.instance = canonicalInstance(value)
 		case strings.EqualFold(name, "reg-id"):
-			if id, err := strconv.ParseUint(value, 10, 31); err == nil {
-				c.regID = int(id)
+			id, err := strconv.ParseUint(value, 10, 31)
+			if err != nil || id == 0 {
+				return "", errRegID
 			}
+			c.regID = int(id)
+		case strings.EqualFold(name, "pub-gruu"), strings.EqualFold(name, "temp-gruu"):
+			continue // a phone cannot propose any (RFC 5627, 5.1)
 		}
 		b = append(b, p...)
 	}

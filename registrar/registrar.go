@@ -2,12 +2,12 @@ package registrar
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/gruu"
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
 	"signalbox/location"
@@ -22,6 +22,7 @@ type Auth interface {
 type Location interface {
 	Lookup(aor wire.AOR) []location.Binding
 	Update(aor wire.AOR, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
+	Change(aor wire.AOR, why location.Reason, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
 }
 
 // Local knows our own listeners.
@@ -41,6 +42,7 @@ type Config struct {
 	Auth     Auth
 	Location Location
 	Local    Local
+	GRUU     *gruu.Maker // nil: none are given out
 
 	MinExpires, DefaultExpires, MaxExpires time.Duration // of a binding, whole seconds
 	MaxContacts                            int           // bindings of an address
@@ -64,7 +66,10 @@ func (c *Config) Validate() error {
 }
 
 // Registrar answers REGISTER. It implements transaction.Handler.
-type Registrar struct{ Config }
+type Registrar struct {
+	Config
+	flows flows
+}
 
 // New makes a registrar.
 func New(c Config) (*Registrar, error) {
@@ -83,7 +88,7 @@ func New(c Config) (*Registrar, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Registrar{c}, nil
+	return &Registrar{Config: c}, nil
 }
 
 // registration is one REGISTER under way.
@@ -94,8 +99,12 @@ type registration struct {
 	domain   string
 	identity auth.Identity
 	aor      wire.AOR
+	options  options
+	vias     int // proxies it came by, and the phone
+	path     []string
 	all      bool // Contact: *
 	contacts []contact
+	outbound bool // reg-id counts, and the phone knows outbound (RFC 5626, 6)
 }
 
 // ServeSIP processes one REGISTER (RFC 3261, 8.2.5) in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
@@ -108,7 +117,9 @@ func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 		(*registration).authenticate,    // RFC 3261, 10.3 step 3
 		(*registration).findAOR,         // RFC 3261, 10.3 step 5, first, because step 4 asks whose it is
 		(*registration).authorize,       // RFC 3261, 10.3 step 4
+		(*registration).readPath,        // RFC 3327, 5.3
 		(*registration).readContacts,    // RFC 3261, 10.3 step 6
+		(*registration).readFlows,       // RFC 5626, 6
 	} {
 		if err := step(g); err != nil {
 			return err
@@ -148,15 +159,6 @@ func (g *registration) findDomain() error {
 		return wire.Errorf(404, "", "registrar: %q is no domain of ours", uri.Host)
 	}
 	g.domain = domain
-	return nil
-}
-
-// checkExtensions refuses what must be understood and is not: no extension is (RFC 3261, 8.2.2.3).
-func (g *registration) checkExtensions() error {
-	if required := wire.List(g.req, "Require"); len(required) > 0 {
-		tags := strings.Join(required, ", ")
-		return wire.Errorf(420, "", "registrar: Require: %s", tags).With("Unsupported", tags)
-	}
 	return nil
 }
 

@@ -33,6 +33,7 @@ func (g *registration) finish(after []location.Binding, err error) {
 	if g.Metrics.Changed != nil {
 		g.Metrics.Changed(len(after))
 	}
+	g.watchFlow(after)
 	g.answer(after)
 }
 
@@ -49,22 +50,24 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 	after := append(make([]location.Binding, 0, len(now)+len(g.contacts)), now...)
 	for i := range g.contacts {
 		c := &g.contacts[i]
-		at := slices.IndexFunc(after, func(b location.Binding) bool { return b.Contact.Equal(c.uri) })
+		at := c.find(after)
 		if at >= 0 {
 			if err := g.inOrder(&after[at]); err != nil {
 				return nil, err
 			}
 		}
+		epoch := g.epoch(after, c)
 		switch {
 		case at < 0 && c.interval == 0: // nothing to remove
 		case at < 0:
-			after = append(after, g.binding(c, time.Time{}))
+			after = append(after, g.binding(c, time.Time{}, epoch))
 		case c.interval == 0:
 			after = slices.Delete(after, at, at+1)
 		default:
-			after[at] = g.binding(c, after[at].Created)
+			after[at] = g.binding(c, after[at].Created, epoch)
 		}
 	}
+	after = g.tidy(after)
 	if len(after) > g.MaxContacts && len(after) > len(now) {
 		return nil, wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts for %s", len(after), g.aor)
 	}
@@ -81,7 +84,7 @@ func (g *registration) inOrder(b *location.Binding) error {
 }
 
 // binding is the binding that a contact asks for; created is zero for a new one.
-func (g *registration) binding(c *contact, created time.Time) location.Binding {
+func (g *registration) binding(c *contact, created time.Time, epoch uint32) location.Binding {
 	now := time.Now()
 	if created.IsZero() {
 		created = now
@@ -92,7 +95,7 @@ func (g *registration) binding(c *contact, created time.Time) location.Binding {
 		CallID: g.req.CallID, CSeq: g.req.CSeq.Seq,
 		Expires: now.Add(c.interval), Created: created, Updated: now,
 		Flow: g.tx.Flow.ID(), Behind: c.behind,
-		InstanceID: c.instance, RegID: c.regID,
+		Path: g.path, InstanceID: c.instance, RegID: c.regID, Epoch: epoch,
 		UserAgent: agent[:min(len(agent), maxUserAgent)],
 	}
 }

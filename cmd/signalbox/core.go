@@ -6,6 +6,7 @@ import (
 
 	"signalbox/internal/auth"
 	"signalbox/internal/database"
+	"signalbox/internal/gruu"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -24,7 +25,7 @@ type parts struct {
 	network   transport.Network
 	fallback  func(top *wire.Via) (transport.Flow, error)
 	nonceKey  []byte // for Digest nonces
-	routeKey  []byte // for Record-Route signatures
+	routeKey  []byte // for Record-Route signatures and GRUUs
 	log       *slog.Logger
 	finished  func(tx *transaction.Server, code int, took time.Duration)
 	badSecret func(user, source string)
@@ -76,7 +77,13 @@ func newCore(p parts) (*core, error) {
 		Limits:   transaction.Limits{Transactions: p.config.limits.Transactions},
 		Logger:   p.log,
 	})
+	gruus, err := gruu.New(p.routeKey)
+	if err != nil {
+		c.layer.Close()
+		return nil, err
+	}
 	c.dispatch.registrar, err = registrar.New(registrar.Config{
+		GRUU:           gruus,
 		Domains:        p.domains,
 		Auth:           verifier,
 		Location:       p.bindings,
