@@ -12,7 +12,8 @@
 //	                                  listens accepts connections; a stranger or somebody of another domain has no account
 //	user NAME                         an account without a phone
 //	registered NAME [q=Q] [expires=S] registers before the ladder begins, unseen
-//	dns NAME ADDR...                  hops of a host name, in order of trial
+//	dns NAME ADDR...                  the addresses of a host name, in order of trial
+//	dns NAME TYPE DATA                a record of type SRV, NAPTR or CNAME, as in a zone file
 //	option KEY VALUE                  for the caller (Env.Options)
 //
 // # Flags of a phone's line
