@@ -26,7 +26,7 @@ type Binding struct {
 	RegID      int         // RFC 5626: the flow of the instance that this binding stands for; 0 when the binding is one of RFC 3261
 	Epoch      uint32      // of the instance: its temporary GRUUs of other epochs are void (RFC 5627, 5.1)
 	UserAgent  string
-	Device     wire.AOR // the device that registered it, when that was not the user himself; the zero value otherwise
+	Device     wire.AOR // the device somebody added on which the user is logged in with it; the zero value for a phone of the user's own
 	Certified  bool     // the REGISTER came over a connection whose client certificate names its sender
 }
 

@@ -39,7 +39,6 @@ func New(f *File, domains *wire.Domains) (*Policy, []*Finding) {
 	for i := range f.Rules {
 		p.rules = append(p.rules, b.rule(i, &f.Rules[i]))
 	}
-	p.timed = slices.ContainsFunc(p.rules, func(r rule) bool { return r.when.window != nil })
 	if b.found != nil {
 		slices.SortStableFunc(b.found, func(a, b *Finding) int { return strings.Compare(a.Key, b.Key) })
 		return nil, b.found

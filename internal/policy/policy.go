@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/bits"
 	"net/netip"
+	"slices"
 	"time"
 
 	"signalbox/internal/wire"
@@ -155,7 +156,6 @@ var settingNames = [settings]string{"decision", "expires_min", "expires_default"
 // Policy is a checked file. It never changes.
 type Policy struct {
 	rules []rule
-	timed bool
 }
 
 // rule is a compiled rule.
@@ -168,8 +168,16 @@ type rule struct {
 	set   Decision
 }
 
-// Timed tells whether decisions depend on the time.
-func (p *Policy) Timed() bool { return p != nil && p.timed }
+// Turned tells whether a time window of some rule opens or closes between two times: decisions may change then, and at no other time.
+func (p *Policy) Turned(from, to time.Time) bool {
+	if p == nil {
+		return false
+	}
+	return slices.ContainsFunc(p.rules, func(r rule) bool {
+		w := r.when.window
+		return w != nil && w.contains(from) != w.contains(to)
+	})
+}
 
 // Decide evaluates the rules. A nil Policy has none.
 func (p *Policy) Decide(f *Facts) Decision { return p.decide(f, nil) }

@@ -152,6 +152,24 @@ func show(d Decision) string {
 	return strings.Join(parts, "; ")
 }
 
+// Decisions change with the time only where a window opens or closes.
+func TestTurned(t *testing.T) {
+	p := must(t, example)
+	for span, want := range map[[2]string]bool{
+		{"2026-03-04 21:59", "2026-03-04 22:00"}: true,
+		{"2026-03-04 22:00", "2026-03-05 05:59"}: false,
+		{"2026-03-05 05:59", "2026-03-05 06:00"}: true,
+		{"2026-03-06 21:59", "2026-03-06 22:00"}: false, // a Friday
+	} {
+		if got := p.Turned(facts("alice", at(span[0])).Now, facts("alice", at(span[1])).Now); got != want {
+			t.Errorf("%v: %v", span, got)
+		}
+	}
+	if (*Policy)(nil).Turned(time.Time{}, time.Now()) {
+		t.Error("no policy turns")
+	}
+}
+
 // Prefix confusion: alice is not alice2, nor alice of another domain, nor Alice.
 func TestNamesAreWhole(t *testing.T) {
 	p := must(t, `
