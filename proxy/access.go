@@ -33,7 +33,7 @@ func (c *call) admit() error {
 	if len(c.routes) > 0 {
 		return wire.Errorf(403, "", "proxy: pre-loaded Route %s", c.routes[0]) // nobody may aim our requests
 	}
-	return nil
+	return c.checkContact()
 }
 
 // mayReach: the way to one of our phones is open to every member of its dialog. The way to another domain is open to our own side only, or a

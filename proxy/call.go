@@ -30,6 +30,8 @@ type call struct {
 	rerouted bool     // popping alone does not make routes: a strict router sent the request
 	dialog   dialog
 
+	aor wire.AOR // whose phones it is for, the zero value when it is for none of ours
+
 	// Who sent it.
 	user     wire.AOR // authenticated, the zero value otherwise
 	stranger bool     // let in without authentication

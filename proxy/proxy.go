@@ -7,6 +7,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/gruu"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -64,6 +65,8 @@ type Config struct {
 	Resolver Resolver
 	Network  transport.Network
 	Layer    Starter
+
+	GRUU *gruu.Maker // the registrar's; nil: there are none
 
 	Key     []byte  // 32 random bytes or more, persisted: signs Record-Route values, so that calls outlive a restart
 	Inbound Inbound // "" means Authenticated

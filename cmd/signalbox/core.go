@@ -13,6 +13,7 @@ import (
 	"signalbox/location"
 	"signalbox/proxy"
 	"signalbox/registrar"
+	"signalbox/registrar/regevent"
 )
 
 // parts is what the signalling core is assembled from: real sockets and a database in the server, memory in the ladder tests.
@@ -29,6 +30,10 @@ type parts struct {
 	log       *slog.Logger
 	finished  func(tx *transaction.Server, code int, took time.Duration)
 	badSecret func(user, source string)
+
+	changes       *changes       // of bindings; nil: nobody tells
+	subscriptions regevent.Store // nil: a restart forgets them
+	happened      func(regevent.Happening)
 }
 
 // accounts are the users in memory.
@@ -55,6 +60,7 @@ func (d directory) Exists(name, domain string) bool {
 type core struct {
 	layer    *transaction.Layer
 	dispatch *dispatcher
+	events   *regevent.Notifier
 }
 
 func newCore(p parts) (*core, error) {
@@ -98,6 +104,7 @@ func newCore(p parts) (*core, error) {
 		return nil, err
 	}
 	c.dispatch.proxy, err = proxy.New(proxy.Config{
+		GRUU:         gruus,
 		Domains:      p.domains,
 		Users:        users,
 		Auth:         verifier,
@@ -110,6 +117,10 @@ func newCore(p parts) (*core, error) {
 		AllowPrivate: p.config.allowPrivate,
 	})
 	if err != nil {
+		c.layer.Close()
+		return nil, err
+	}
+	if err := c.addEvents(p, users, verifier, gruus); err != nil {
 		c.layer.Close()
 		return nil, err
 	}
