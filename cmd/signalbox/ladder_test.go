@@ -22,7 +22,7 @@ var _ = flag.Bool("update", false, "rewrite the server's lines of the ladders")
 
 // The call flows of the whole server: registrar, proxy, transactions and authentication as they run, over a network in memory and in virtual time.
 func TestLadders(t *testing.T) {
-	for _, room := range []string{"registrar", "transaction", "proxy"} {
+	for _, room := range []string{"registrar", "transaction", "proxy", "regevent"} {
 		t.Run(room, func(t *testing.T) { laddertest.Dir(t, filepath.Join("testdata", "ladder", room), newLadderServer) })
 	}
 }
@@ -38,7 +38,8 @@ func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 		}
 		users[u.Name+"@"+env.Domain] = user
 	}
-	bindings, err := location.Open(nil, location.Config{Volatile: true})
+	var told changes
+	bindings, err := location.Open(nil, location.Config{Volatile: true, Changed: told.changed})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +49,7 @@ func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 	}
 	key := bytes.Repeat([]byte{1}, 32)
 	core, err := newCore(parts{
-		config: c, domains: wire.NewDomains([]string{env.Domain}, []string{"192.0.2.100", "2001:db8::100"}), users: users, bindings: bindings,
+		config: c, domains: wire.NewDomains([]string{env.Domain}, []string{"192.0.2.100", "2001:db8::100"}), users: users, bindings: bindings, changes: &told,
 		resolver: resolve.New(resolve.Config{
 			Servers: []string{"memory"}, Exchange: zone(t, env.Records), Protos: []wire.Proto{wire.UDP, wire.TCP, wire.TLS}, IPv4: true, IPv6: true,
 		}),

@@ -38,4 +38,6 @@ const (
 	logDelay = 100 * time.Millisecond
 	// maxLogValue bounds what one value of a message takes in a log line.
 	maxLogValue = 256
+	// feedSlack is how much older than the last event of the feed a binding may be that a crash kept out of it: a commit of events, and one that the disk held up.
+	feedSlack = 10 * time.Second
 )

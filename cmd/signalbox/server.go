@@ -33,6 +33,8 @@ type server struct {
 	db       *database.DB
 	users    *database.Users
 	bindings *location.Service
+	changes  changes           // of bindings
+	journal  *database.Journal // events and subscriptions
 	network  *transport.Transport
 	core     *core
 
@@ -93,8 +95,13 @@ func (s *server) openStore(ctx context.Context) (err error) {
 	if s.users, err = s.db.Users(ctx); err != nil {
 		return err
 	}
+	if err := s.openJournal(ctx); err != nil {
+		return err
+	}
+	s.changes.add(s.bindingChanged)
+	s.changes.add(feed{s.journal}.changed)
 	s.bindings, err = location.Open(s.db.SQL(), location.Config{
-		Volatile: s.config.volatile, Changed: s.bindingChanged,
+		Volatile: s.config.volatile, Changed: s.changes.changed,
 		Committed: func(addresses int, _ time.Duration, err error) {
 			if err != nil {
 				s.log.Error("registrations could not be stored", "addresses", addresses, "error", err)
@@ -105,6 +112,19 @@ func (s *server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop(s.bindings.Close)
+	return feed{s.journal}.catchUp(ctx, s.db, s.bindings)
+}
+
+// openJournal begins to write events. It ends after the bindings, whose last changes it hears of.
+func (s *server) openJournal(ctx context.Context) (err error) {
+	s.journal, err = s.db.Journal(ctx, func(err error) { s.log.Error("events could not be stored", "error", err) })
+	if err != nil {
+		return err
+	}
+	s.onStop(func(ctx context.Context) error {
+		s.journal.Append(database.Event{Event: "stopped"})
+		return s.journal.Close(ctx)
+	})
 	return nil
 }
 
@@ -184,6 +204,7 @@ func (s *server) assemble(ctx context.Context) error {
 	s.domains = wire.NewDomains(s.config.domains, s.config.aliases)
 	p := parts{
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
+		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
 		network: s.network, fallback: s.fallback, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
@@ -193,6 +214,9 @@ func (s *server) assemble(ctx context.Context) error {
 		p.finished = s.requests.finished
 	}
 	if s.core, err = newCore(p); err != nil {
+		return err
+	}
+	if err := s.restoreSubscriptions(ctx); err != nil {
 		return err
 	}
 	s.onStop(func(context.Context) error { s.core.layer.Close(); return nil })

@@ -28,7 +28,8 @@ type Journal struct {
 	deadline time.Time // of the next commit; zero when nothing waits
 	newest   int64     // cursor on disk
 	appended chan struct{}
-	closed   bool
+	released bool // nobody waits for events any more
+	closed   bool // nothing is appended any more
 
 	wake, stop, stopped chan struct{}
 }
@@ -113,12 +114,12 @@ func (j *Journal) expect(d time.Duration) {
 func (j *Journal) Wait(ctx context.Context, since int64) error {
 	for {
 		j.mu.Lock()
-		ready, closed, appended := j.newest > since, j.closed, j.appended
+		ready, released, appended := j.newest > since, j.released, j.appended
 		j.mu.Unlock()
 		switch {
 		case ready:
 			return nil
-		case closed:
+		case released:
 			return errJournalClosed
 		}
 		select {
@@ -138,8 +139,8 @@ func (j *Journal) Events(ctx context.Context, since int64) (Page, error) {
 func (j *Journal) Release() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if !j.closed {
-		j.closed = true
+	if !j.released {
+		j.released = true
 		close(j.appended)
 	}
 }
@@ -147,6 +148,9 @@ func (j *Journal) Release() {
 // Close writes what waits and ends the writer. It may be called once.
 func (j *Journal) Close(ctx context.Context) error {
 	j.Release()
+	j.mu.Lock()
+	j.closed = true
+	j.mu.Unlock()
 	close(j.stop)
 	select {
 	case <-j.stopped:
@@ -238,7 +242,7 @@ func (j *Journal) settle(events []Event, err error) {
 		j.expect(eventRetry)
 	default:
 		j.newest += int64(len(events))
-		if !j.closed {
+		if !j.released {
 			close(j.appended)
 			j.appended = make(chan struct{})
 		}

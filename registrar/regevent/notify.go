@@ -154,7 +154,7 @@ func (s *subscription) body(room int) []byte {
 
 // foreign is 0 for the subscriber's own contact.
 func (s *subscription) foreign(c change) int {
-	if c.binding.Contact.Equal(s.target) || s.instance != "" && c.binding.InstanceID == s.instance {
+	if c.binding.Contact.Equal(s.target) || s.sameInstance(c.binding) {
 		return 0
 	}
 	return 1

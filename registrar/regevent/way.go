@@ -2,6 +2,7 @@ package regevent
 
 import (
 	"net/netip"
+	"strings"
 
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -57,7 +58,7 @@ func (s *subscription) moved() (flow transport.Flow, ok bool) {
 	bindings := s.n.Location.Lookup(s.watcher)
 	for i := range bindings {
 		b := &bindings[i]
-		same := b.Contact.Equal(s.target) || s.instance != "" && b.InstanceID == s.instance
+		same := b.Contact.Equal(s.target) || s.sameInstance(b)
 		if !same || newest != nil && !b.Updated.After(newest.Updated) {
 			continue
 		}
@@ -66,4 +67,9 @@ func (s *subscription) moved() (flow transport.Flow, ok bool) {
 		}
 	}
 	return flow, newest != nil
+}
+
+// sameInstance: instance IDs are UUIDs nearly always, which are written in either case (RFC 5626, 4.1).
+func (s *subscription) sameInstance(b *location.Binding) bool {
+	return s.instance != "" && strings.EqualFold(b.InstanceID, s.instance)
 }
