@@ -16,13 +16,14 @@ func (g *registration) answer(bindings []location.Binding) {
 	now := time.Now()
 	var scratch [768]byte
 	for i := range bindings {
-		if b := &bindings[i]; b.Usable() {
+		if b := &bindings[i]; b.Usable() && g.mayTell(b) {
 			value := appendContact(scratch[:0], b, now)
 			wire.Add(res, "Contact", string(g.appendGRUUs(value, bindings, b)))
 		}
 	}
 	g.answerPath(res)
 	g.answerOutbound(res)
+	g.answerIdentities(res)
 	if g.identity.Info != "" {
 		wire.Add(res, "Authentication-Info", g.identity.Info) // RFC 7616, 3.5
 	}

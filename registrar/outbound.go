@@ -103,7 +103,7 @@ func (g *registration) tidy(bindings []location.Binding) []location.Binding {
 			kept = append(kept, *b)
 		}
 	}
-	for len(kept) > g.MaxContacts {
+	for len(kept) > g.terms.contacts {
 		worst := -1
 		for i := range kept {
 			b := &kept[i]

@@ -8,6 +8,7 @@ import (
 
 	"signalbox/internal/auth"
 	"signalbox/internal/gruu"
+	"signalbox/internal/policy"
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
 	"signalbox/location"
@@ -16,6 +17,9 @@ import (
 // Auth proves who sent a request.
 type Auth interface {
 	Verify(req *wire.Request, scope auth.Scope, realm string, from wire.FlowID) (auth.Identity, *wire.Error)
+	Age(id auth.Identity) time.Duration
+	Moved(id auth.Identity, from wire.FlowID) bool
+	Again(req *wire.Request, scope auth.Scope, realm string, from wire.FlowID) *wire.Error
 }
 
 // Location keeps the bindings.
@@ -43,6 +47,9 @@ type Config struct {
 	Location Location
 	Local    Local
 	GRUU     *gruu.Maker // nil: none are given out
+
+	Logins Logins                // devices that somebody added, and who is on them; nil: there are none
+	Policy func() *policy.Policy // the one that holds now; nil: none
 
 	MinExpires, DefaultExpires, MaxExpires time.Duration // of a binding, whole seconds
 	MaxContacts                            int           // bindings of an address
@@ -105,11 +112,14 @@ type registration struct {
 	all      bool // Contact: *
 	contacts []contact
 	outbound bool // reg-id counts, and the phone knows outbound (RFC 5626, 6)
+	terms    terms
+	door     door
 }
 
 // ServeSIP processes one REGISTER (RFC 3261, 8.2.5) in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
 func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 	g := &registration{Registrar: r, tx: tx, req: tx.Request}
+	g.terms = terms{least: r.MinExpires, usual: r.DefaultExpires, most: r.MaxExpires, contacts: r.MaxContacts}
 	for _, step := range [...]func(*registration) error{
 		(*registration).inspect,         // RFC 3261, 8.2.1 and 8.2.2.2
 		(*registration).findDomain,      // RFC 3261, 10.3 step 1
@@ -164,6 +174,9 @@ func (g *registration) findDomain() error {
 
 // authenticate finds out who sends the request.
 func (g *registration) authenticate() error {
+	if g.Logins != nil && g.showsCertificate() {
+		return nil
+	}
 	id, refused := g.Auth.Verify(g.req, auth.Registrar, g.domain, g.tx.Flow.ID())
 	if refused != nil {
 		return refused
@@ -182,11 +195,14 @@ func (g *registration) findAOR() error {
 	return nil
 }
 
-// authorize lets users change their own registrations only. From is who asks: it must be the user too, as long as nobody registers for
-// another (RFC 3261, 10.2 From).
+// authorize lets users change their own registrations only, and devices those of users that they may log in. From is who asks (RFC 3261, 10.2 From): it must be
+// the one who was proven.
 func (g *registration) authorize() error {
 	from, ours := g.Domains.AOR(g.req.From.URI)
 	user := wire.AOR{User: g.identity.User, Host: g.identity.Realm}
+	if ours && from == user && g.Logins != nil {
+		return g.findDoor(user)
+	}
 	if g.aor != user || !ours || from != user {
 		return wire.Errorf(403, "", "registrar: %s as %q for %s", user, g.req.From.URI.Raw, g.aor)
 	}

@@ -18,6 +18,15 @@ func (g *registration) update() {
 		g.answer(g.Location.Lookup(g.aor))
 		return
 	}
+	if device, begins := g.logsIn(); begins {
+		g.logIn(device)
+		return
+	}
+	g.bind()
+}
+
+// bind asks the location service for the change.
+func (g *registration) bind() {
 	g.Location.Update(g.aor, g.apply, func(after []location.Binding, err error) {
 		g.tx.Owner().Do(func() { g.finish(after, err) })
 	})
@@ -45,7 +54,7 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 				return nil, err
 			}
 		}
-		return nil, nil
+		return g.notOurs(now), nil
 	}
 	after := append(make([]location.Binding, 0, len(now)+len(g.contacts)), now...)
 	for i := range g.contacts {
@@ -53,6 +62,9 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 		at := c.find(after)
 		if at >= 0 {
 			if err := g.inOrder(&after[at]); err != nil {
+				return nil, err
+			}
+			if err := g.mayReplace(&after[at]); err != nil {
 				return nil, err
 			}
 		}
@@ -68,10 +80,10 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 		}
 	}
 	after = g.tidy(after)
-	if len(after) > g.MaxContacts && len(after) > len(now) {
+	if len(after) > g.terms.contacts && len(after) > len(now) {
 		return nil, wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts for %s", len(after), g.aor)
 	}
-	return after, nil
+	return g.limitDevices(now, after)
 }
 
 // inOrder refuses a request that a later one from the same phone has overtaken. RFC 3261, 10.3 says that it fails, and RFC 3261, 12.2.2 which
@@ -93,9 +105,10 @@ func (g *registration) binding(c *contact, created time.Time, epoch uint32) loca
 	return location.Binding{
 		Contact: c.uri, Params: c.params, Q: c.q,
 		CallID: g.req.CallID, CSeq: g.req.CSeq.Seq,
-		Expires: now.Add(c.interval), Created: created, Updated: now,
+		Expires: g.endOf(now, created, c.interval), Created: created, Updated: now,
 		Flow: g.tx.Flow.ID(), Behind: c.behind,
 		Path: g.path, InstanceID: c.instance, RegID: c.regID, Epoch: epoch,
 		UserAgent: agent[:min(len(agent), maxUserAgent)],
+		Device:    c.device, Certified: g.door.certified,
 	}
 }

@@ -397,3 +397,21 @@ func TestConfig(t *testing.T) {
 		}
 	}
 }
+
+// How old the answered challenge is, and whom it was sent to: what a policy asks for beyond the password.
+func TestAgeAndMoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newVerifier(t)
+		id, err := v.Verify(alice(challenged(t, v, home)).register(t), Registrar, "example.org", home)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Second)
+		if age := v.Age(id); age != 90*time.Second {
+			t.Errorf("age %v", age)
+		}
+		if v.Moved(id, home) || !v.Moved(id, flow(wire.UDP, "198.51.100.1:5060")) {
+			t.Error("moved without moving, or moves unseen")
+		}
+	})
+}

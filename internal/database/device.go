@@ -29,8 +29,9 @@ type Device struct {
 const ByCA = "ca"
 
 var (
-	ErrInstance = errors.New("database: another device has this instance")
-	ErrFull     = errors.New("database: the table is full")
+	ErrInstance    = errors.New("database: another device has this instance")
+	ErrCertificate = errors.New("database: another device has this certificate")
+	ErrFull        = errors.New("database: the table is full")
 )
 
 // Validate tells what is wrong with the device.
@@ -61,7 +62,8 @@ type Devices struct {
 	mu         sync.RWMutex // held for a moment only
 	all        map[wire.AOR]Device
 	byInstance map[string]wire.AOR
-	grants     map[pair]int64 // until
+	byCert     map[string]wire.AOR // by fingerprint
+	grants     map[pair]int64      // until
 	logins     map[pair]Login
 	ofUser     map[wire.AOR][]wire.AOR // user -> devices
 	ofDevice   map[wire.AOR][]wire.AOR // device -> users
@@ -88,7 +90,7 @@ func NewDevices() *Devices {
 }
 
 func (d *Devices) clear() {
-	d.all, d.byInstance = make(map[wire.AOR]Device), make(map[string]wire.AOR)
+	d.all, d.byInstance, d.byCert = make(map[wire.AOR]Device), make(map[string]wire.AOR), make(map[string]wire.AOR)
 	d.grants, d.logins = make(map[pair]int64), make(map[pair]Login)
 	d.ofUser, d.ofDevice = make(map[wire.AOR][]wire.AOR), make(map[wire.AOR][]wire.AOR)
 }
@@ -108,7 +110,7 @@ func (d *Devices) Reload(ctx context.Context) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.all, d.byInstance, d.grants, d.logins, d.ofUser, d.ofDevice = fresh.all, fresh.byInstance, fresh.grants, fresh.logins, fresh.ofUser, fresh.ofDevice
+	d.all, d.byInstance, d.byCert, d.grants, d.logins, d.ofUser, d.ofDevice = fresh.all, fresh.byInstance, fresh.byCert, fresh.grants, fresh.logins, fresh.ofUser, fresh.ofDevice
 	d.some.Store(len(d.all) > 0)
 	return nil
 }
@@ -164,6 +166,14 @@ func (d *Devices) ByInstance(instance string) (Device, bool) {
 	return d.all[aor], ok
 }
 
+// ByCertificate returns the device whose client certificate has this fingerprint.
+func (d *Devices) ByCertificate(fingerprint string) (Device, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	aor, ok := d.byCert[fingerprint]
+	return d.all[aor], ok
+}
+
 // Devices lists them by domain and name.
 func (d *Devices) Devices() []Device {
 	d.mu.RLock()
@@ -193,6 +203,7 @@ func (d *Devices) Add(ctx context.Context, one Device) error {
 	d.mu.RLock()
 	_, exists := d.all[one.AOR]
 	_, taken := d.byInstance[one.Instance]
+	_, certified := d.byCert[one.Certificate]
 	full := len(d.all) >= MaxDevices
 	d.mu.RUnlock()
 	switch {
@@ -200,6 +211,8 @@ func (d *Devices) Add(ctx context.Context, one Device) error {
 		return ErrExists
 	case taken && one.Instance != "":
 		return ErrInstance
+	case certified && one.Certificate != ByCA:
+		return ErrCertificate
 	case full:
 		return ErrFull
 	}
@@ -267,6 +280,7 @@ func (d *Devices) Remove(ctx context.Context, aor wire.AOR) error {
 	defer d.mu.Unlock()
 	delete(d.all, aor)
 	delete(d.byInstance, one.Instance)
+	delete(d.byCert, one.Certificate)
 	for _, user := range slices.Clone(d.ofDevice[aor]) {
 		d.dropLogin(pair{user, aor})
 	}
@@ -285,6 +299,9 @@ func (d *Devices) put(one Device) {
 	d.all[one.AOR] = one
 	if one.Instance != "" {
 		d.byInstance[one.Instance] = one.AOR
+	}
+	if one.Certificate != "" && one.Certificate != ByCA {
+		d.byCert[one.Certificate] = one.AOR
 	}
 	d.some.Store(true)
 }

@@ -47,6 +47,14 @@ type Network interface {
 	IsLocal(host string, port int) bool
 }
 
+// ClientCertificates returns the certificates that a client has shown on a flow it opened, leaf first; nil for any other flow.
+func ClientCertificates(f Flow) []*x509.Certificate {
+	if c, ok := f.(*conn); ok && c.key != (dialKey{}) {
+		return nil // a server that we connected to
+	}
+	return PeerCertificates(f)
+}
+
 // PeerCertificates returns the certificates the peer of a TLS flow has shown, leaf first; nil for any other flow and before the handshake is over.
 func PeerCertificates(f Flow) []*x509.Certificate {
 	if c, ok := f.(*conn); ok {

@@ -18,6 +18,7 @@ type Store interface {
 	Any() bool
 	Device(aor wire.AOR) (database.Device, bool)
 	ByInstance(instance string) (database.Device, bool)
+	ByCertificate(fingerprint string) (database.Device, bool)
 	Pin(ctx context.Context, aor wire.AOR, instance string) error
 	Granted(device, user wire.AOR, now time.Time) bool
 	Login(user, device wire.AOR) (database.Login, bool)
@@ -51,6 +52,7 @@ const (
 type Config struct {
 	Store    Store
 	Bindings Bindings
+	Domains  *wire.Domains                          // for the names in certificates; nil: they name nobody
 	Policy   func() *policy.Policy                  // the one that holds now; nil is none
 	Changed  func(l database.Login, happened Event) // must not block; nil is silent
 	Logger   *slog.Logger                           // nil is silent
