@@ -8,6 +8,7 @@ import (
 
 	"signalbox/internal/auth"
 	"signalbox/internal/gruu"
+	"signalbox/internal/policy"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -67,6 +68,9 @@ type Config struct {
 	Layer    Starter
 
 	GRUU *gruu.Maker // the registrar's; nil: there are none
+
+	Devices Devices               // nil: nobody added any
+	Policy  func() *policy.Policy // the one that holds now; nil: none
 
 	Key     []byte  // 32 random bytes or more, persisted: signs Record-Route values, so that calls outlive a restart
 	Inbound Inbound // "" means Authenticated

@@ -40,6 +40,11 @@ func (c *call) findTargets() error {
 	if !c.p.Users.Exists(aor.User, aor.Host) {
 		return c.unknown("user", aor)
 	}
+	if c.p.Devices != nil {
+		if err := c.reachDevice(aor); err != nil {
+			return err
+		}
+	}
 	c.aor = aor
 	bindings := c.p.Location.Lookup(aor)
 	if of != nil {

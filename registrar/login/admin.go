@@ -149,7 +149,7 @@ func (s *Service) end(l database.Login, happened Event, why location.Reason, don
 
 // unbind takes away what a user has on a device, and nothing else.
 func (s *Service) unbind(user, device wire.AOR, why location.Reason, done func(error)) {
-	if _, bound := s.binding(user, device); !bound {
+	if !bound(s.Bindings.Lookup(user), device) {
 		done(nil)
 		return
 	}

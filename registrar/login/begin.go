@@ -2,6 +2,7 @@ package login
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func active(l database.Login, now time.Time) bool {
 // OnFlow tells whether a device is registered over this very flow: nobody else can be there by naming it.
 func (s *Service) OnFlow(device wire.AOR, flow wire.FlowID) bool {
 	for _, b := range s.Bindings.Lookup(device) {
-		if b.Flow == flow {
+		if b.Flow == flow && b.Usable() {
 			return true
 		}
 	}
@@ -52,7 +53,7 @@ func (s *Service) OnFlow(device wire.AOR, flow wire.FlowID) bool {
 // LoggedIn tells whether a user is logged in on a device, over this very flow.
 func (s *Service) LoggedIn(user, device wire.AOR, flow wire.FlowID) bool {
 	for _, b := range s.Bindings.Lookup(user) {
-		if b.Device == device && b.Flow == flow {
+		if b.Device == device && b.Flow == flow && b.Usable() {
 			return true
 		}
 	}
@@ -166,28 +167,31 @@ func (s *Service) Bound(aor wire.AOR, before, after []location.Binding, why loca
 	}
 	for i := range before {
 		device := before[i].Device
-		if device == (wire.AOR{}) || on(after, device) {
+		if device == (wire.AOR{}) || !before[i].Usable() || on(after, device) {
 			continue
 		}
-		s.post(func() { s.gone(aor, device, why) })
+		how := why
+		if bound(after, device) {
+			how = location.FlowLost
+		}
+		s.post(func() { s.gone(aor, device, how) })
 	}
 	for i := range after {
-		if device := after[i].Device; device != (wire.AOR{}) {
+		if b := &after[i]; b.Device != (wire.AOR{}) && b.Usable() {
 			s.mu.Lock()
-			delete(s.lost, pair{aor, device})
+			delete(s.lost, pair{aor, b.Device})
 			s.mu.Unlock()
 		}
 	}
 }
 
-// on tells whether there is a binding on a device.
+// bound tells whether there is a binding on a device, and on whether there is one by which the user can be called.
+func bound(bindings []location.Binding, device wire.AOR) bool {
+	return slices.ContainsFunc(bindings, func(b location.Binding) bool { return b.Device == device })
+}
+
 func on(bindings []location.Binding, device wire.AOR) bool {
-	for i := range bindings {
-		if bindings[i].Device == device {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(bindings, func(b location.Binding) bool { return b.Device == device && b.Usable() })
 }
 
 // gone: a user has no binding on a device any more. Who unregistered has logged out; who only lost the connection has the grace period. An

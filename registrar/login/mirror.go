@@ -27,8 +27,7 @@ func (s *Service) mirror(device wire.AOR) {
 // mirrorLogin does it for one user. A user who has registered on the device himself needs no mirror.
 func (s *Service) mirrorLogin(l database.Login, now time.Time, done func(error)) {
 	copies := s.copies(l, now)
-	bound := s.Bindings.Lookup(l.User)
-	was := on(bound, l.Device)
+	was := bound(s.Bindings.Lookup(l.User), l.Device)
 	if len(copies) == 0 && !was {
 		done(nil)
 		return

@@ -183,10 +183,10 @@ func (s *Service) dueBy(t time.Time) {
 	s.mu.Unlock()
 }
 
-// binding returns the binding of a user on a device.
+// binding returns the binding of a user on a device by which he can be called.
 func (s *Service) binding(user, device wire.AOR) (location.Binding, bool) {
 	for _, b := range s.Bindings.Lookup(user) {
-		if b.Device == device {
+		if b.Device == device && b.Usable() {
 			return b, true
 		}
 	}
