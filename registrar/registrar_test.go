@@ -22,7 +22,7 @@ func TestRegister(t *testing.T) {
 			t.Fatalf("without credentials:\n%s", res)
 		}
 		res = p.register(`Contact: "Alice" <sip:alice@192.0.2.1:5062;ob>;+sip.instance="<urn:uuid:1;2>";q=0.50;expires=600;audio`, "User-Agent: Phone/1.0",
-			"Record-Route: <sip:192.0.2.9;lr>", "Supported: outbound, path, gruu")
+			"Record-Route: <sip:192.0.2.9;lr>", "Supported: outbound, path")
 		if res.StatusCode != 200 || res.To.Tag == "" || res.CSeq.Seq != 3 {
 			t.Fatalf("\n%s", res)
 		}
