@@ -15,6 +15,9 @@ const (
 	// pace is the shortest time between two NOTIFYs to one subscriber. RFC 3680, 4.10
 	pace = 5 * time.Second
 
+	// gather is how long a change waits for others in any case: so a phone hears the answer to its REGISTER before it is notified of it.
+	gather = 20 * time.Millisecond
+
 	// maxRetryAfter bounds how long a subscriber may put off the next NOTIFY by Retry-After.
 	maxRetryAfter = time.Hour
 

@@ -3,6 +3,7 @@ package regevent
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -115,9 +116,8 @@ func (n *Notifier) Serves(req *wire.Request) bool {
 	if _, maddr := req.URI.Param("maddr"); !ours || maddr {
 		return false
 	}
-	name, _ := cutEvent(wire.Get(req, "Event"))
-	// RFC 6665, 4.2.3: without Event it would be one for PINT, which nobody here knows.
-	return name == packageName || name == "" || aor.User == ""
+	name, _ := cutEvent(wire.First(req, "Event"))
+	return name == packageName || strings.HasPrefix(name, packageName+".") || aor.User == "" // templates of our package are ours to refuse
 }
 
 // isContact tells whether a URI is the remote target of our dialogs.

@@ -178,7 +178,7 @@ func (s *subscription) next() {
 		s.begin()
 	case wanted && !s.stranded && s.notBefore.Before(s.expires):
 		// Never on the goroutine that brings the change: it has registrations to write.
-		s.timer = s.owner.After(max(0, s.notBefore.Sub(now)), s.due)
+		s.timer = s.owner.After(max(gather, s.notBefore.Sub(now)), s.due)
 	default:
 		s.timer = s.owner.After(s.expires.Sub(now), s.next)
 	}
