@@ -27,6 +27,7 @@ type udpSocket struct {
 	conn  *net.UDPConn
 	raw   syscall.RawConn
 	queue *udpQueue
+	lag   lag
 }
 
 func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
@@ -86,6 +87,7 @@ func (s *udpSocket) read() {
 	var failed error
 	recv := func(fd uintptr) bool {
 		n, failed = batch.recv(fd)
+		s.lag.measure(fd, n)
 		return !wouldBlock(failed)
 	}
 	for {
