@@ -150,9 +150,9 @@ func quoted(s string) (text, rest string) {
 	return b.String(), ""
 }
 
-// reachable tells whether a request for another domain may go to an address: never to this machine, nor into the network it stands in. Names
+// Reachable tells whether a request for another domain may go to an address: never to this machine, nor into the network it stands in. Names
 // and numbers in URIs come from strangers, and they would make the server their tunnel into the LAN.
-func (p *Proxy) reachable(h wire.Hop) bool {
+func (p *Proxy) Reachable(h wire.Hop) bool {
 	if p.AllowPrivate {
 		return true
 	}

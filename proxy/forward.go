@@ -145,7 +145,7 @@ func (b *branch) found(hops []wire.Hop, err error) {
 func (b *branch) allowed(hops []wire.Hop) []wire.Hop {
 	var list []wire.Hop
 	for _, hop := range hops {
-		if len(list) < maxHops && (!b.t.foreign || b.c.p.reachable(hop)) && (!b.t.routed || atEdge(hop, b.t.flow)) {
+		if len(list) < maxHops && (!b.t.foreign || b.c.p.Reachable(hop)) && (!b.t.routed || atEdge(hop, b.t.flow)) {
 			list = append(list, hop)
 		}
 	}

@@ -24,7 +24,6 @@ type parts struct {
 	bindings  *location.Service
 	resolver  proxy.Resolver
 	network   transport.Network
-	fallback  func(top *wire.Via) (transport.Flow, error)
 	nonceKey  []byte // for Digest nonces
 	routeKey  []byte // for Record-Route signatures and GRUUs
 	log       *slog.Logger
@@ -61,6 +60,11 @@ type core struct {
 	layer    *transaction.Layer
 	dispatch *dispatcher
 	events   *regevent.Notifier
+
+	// What returnPath needs.
+	network   transport.Network
+	resolver  proxy.Resolver
+	reachable func(wire.Hop) bool
 }
 
 func newCore(p parts) (*core, error) {
@@ -75,11 +79,11 @@ func newCore(p parts) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &core{dispatch: &dispatcher{domains: p.domains}}
+	c := &core{dispatch: &dispatcher{domains: p.domains}, network: p.network, resolver: p.resolver}
 	c.layer = transaction.New(transaction.Config{
 		Handler:  c.dispatch,
 		Finished: p.finished,
-		Fallback: p.fallback,
+		Fallback: c.comeBack,
 		Limits:   transaction.Limits{Transactions: p.config.limits.Transactions},
 		Logger:   p.log,
 	})
@@ -103,7 +107,7 @@ func newCore(p parts) (*core, error) {
 		c.layer.Close()
 		return nil, err
 	}
-	c.dispatch.proxy, err = proxy.New(proxy.Config{
+	forwarder, err := proxy.New(proxy.Config{
 		GRUU:         gruus,
 		Domains:      p.domains,
 		Users:        users,
@@ -120,6 +124,7 @@ func newCore(p parts) (*core, error) {
 		c.layer.Close()
 		return nil, err
 	}
+	c.dispatch.proxy, c.reachable = forwarder, forwarder.Reachable
 	if err := c.addEvents(p, users, verifier, gruus); err != nil {
 		c.layer.Close()
 		return nil, err

@@ -13,6 +13,10 @@ const (
 	lockWait = 30 * time.Second
 	// serverLockWait is how long a starting server waits for a command that works on the database.
 	serverLockWait = 5 * time.Second
+	// connectWait is how long a response waits to hear that its new connection was refused: a little more than transport gives it.
+	connectWait = 5 * time.Second
+	// maxReturnHops bounds the addresses that one response is tried at: the name they come from is anybody's word.
+	maxReturnHops = 4
 	// closeTime is for what follows the drain: what is queued on sockets, and the last commit.
 	closeTime = 3 * time.Second
 	// ballastSize is memory that is reserved and never touched, so it costs no page: the garbage collector's next run depends on the size of the

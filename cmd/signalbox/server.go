@@ -205,7 +205,7 @@ func (s *server) assemble(ctx context.Context) error {
 	p := parts{
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
 		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
-		network: s.network, fallback: s.fallback, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		network: s.network, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
 		},
@@ -240,15 +240,6 @@ func (s *server) resolverConfig() resolve.Config {
 		}
 	}
 	return c
-}
-
-// fallback opens the connection for a response whose own is gone. RFC 3261, 18.2.2
-func (s *server) fallback(top *wire.Via) (transport.Flow, error) {
-	hop, ok := transport.Fallback(*top)
-	if !ok {
-		return nil, transport.ErrClosed
-	}
-	return s.network.Dial(hop)
 }
 
 func (s *server) serveControl(context.Context) error {

@@ -13,6 +13,7 @@ var (
 	ErrFull        = errors.New("transport: send queue is full")
 	ErrNoTransport = errors.New("transport: no listener for this hop")
 	ErrLimit       = errors.New("transport: too many connections")
+	ErrConnect     = errors.New("transport: the connection could not be opened") // what OnClose says of one that never was
 )
 
 // Flow is one connection or one pair of UDP addresses. Safe for concurrent use.

@@ -3,6 +3,7 @@ package laddertest
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-var errRefused = errors.New("laddertest: nobody listens there")
+var errRefused = fmt.Errorf("laddertest: nobody listens there: %w", transport.ErrConnect)
 
 // Network is a transport.Network in memory. What the server sends waits here with its time until the player takes it, so that the server is never
 // entered again from its own call; a packet to an address where nobody is vanishes, a connection to it is refused.
