@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"signalbox/internal/policy"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
@@ -55,6 +57,9 @@ type configFile struct {
 	Proxy struct {
 		AllowPrivate bool `toml:"allow_private"`
 	} `toml:"proxy"`
+	Policy struct {
+		File string `toml:"file"`
+	} `toml:"policy"`
 	Limits limits `toml:"limits"`
 	Log    struct {
 		Level  string `toml:"level"`
@@ -103,6 +108,8 @@ type config struct {
 	inbound       string
 	sha256First   bool
 	allowPrivate  bool
+	policyFile    string         // "" for none
+	policy        *policy.Policy // nil for none
 	limits        limits
 	level         slog.Level
 	format        string // auto, text, json
@@ -136,7 +143,7 @@ func loadConfig(path string, c *config) (*config, error) {
 	p := newPlaces(path, doc)
 	var f configFile
 	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&f); err != nil {
-		return nil, p.decodeErrors(err)
+		return nil, p.decodeErrors(err, reflect.TypeFor[configFile]())
 	}
 	c.places = p
 	check := checker{places: p}
@@ -173,6 +180,7 @@ func (k *checker) file(c *config, f *configFile) {
 	c.sha256First = f.Auth.SHA256First
 	c.allowPrivate = f.Proxy.AllowPrivate
 	k.limits(c, f.Limits)
+	k.policy(c, f.Policy.File)
 	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
 	level := "info"
 	k.choice("log.level", f.Log.Level, &level, "error", "warn", "info", "debug", "trace")

@@ -59,6 +59,7 @@ func (c *core) addEvents(p parts, users directory, verifier *auth.Verifier, gruu
 		Store:    p.subscriptions,
 		GRUUs:    publicGRUUs(gruus),
 		Happened: p.happened,
+		Allow:    mayWatch(p.policy),
 	})
 	if err != nil {
 		return err

@@ -63,7 +63,7 @@ func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 		Receiver:     core.layer,
 		Transactions: func() int { n := core.layer.Counts(); return n.Servers + n.Clients },
 		Close: func() {
-			core.layer.Close()
+			_ = core.close(context.Background())
 			_ = bindings.Close(context.Background())
 		},
 	}

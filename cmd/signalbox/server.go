@@ -32,6 +32,8 @@ type server struct {
 	domains  *wire.Domains
 	db       *database.DB
 	users    *database.Users
+	devices  *database.Devices
+	policy   policyBox
 	bindings *location.Service
 	changes  changes           // of bindings
 	journal  *database.Journal // events and subscriptions
@@ -93,6 +95,9 @@ func (s *server) openStore(ctx context.Context) (err error) {
 	}
 	s.onStop(func(context.Context) error { return s.db.Close() })
 	if s.users, err = s.db.Users(ctx); err != nil {
+		return err
+	}
+	if s.devices, err = s.db.Devices(ctx); err != nil {
 		return err
 	}
 	if err := s.openJournal(ctx); err != nil {
@@ -202,10 +207,12 @@ func (s *server) assemble(ctx context.Context) error {
 		return err
 	}
 	s.domains = wire.NewDomains(s.config.domains, s.config.aliases)
+	s.policy.now.Store(s.config.policy)
 	p := parts{
+		devices: s.devices, policy: &s.policy, loginChanged: feed{s.journal}.loginEvent,
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
 		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
-		network: s.network, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
 		},
@@ -216,10 +223,10 @@ func (s *server) assemble(ctx context.Context) error {
 	if s.core, err = newCore(p); err != nil {
 		return err
 	}
+	s.onStop(s.core.close)
 	if err := s.restoreSubscriptions(ctx); err != nil {
 		return err
 	}
-	s.onStop(func(context.Context) error { s.core.layer.Close(); return nil })
 	return nil
 }
 
@@ -288,8 +295,14 @@ func listenKey(p wire.Proto) string {
 	return strings.ToLower(p.String())
 }
 
-// Reload reads the users again: another program may have changed the database.
-func (s *server) Reload() error { return s.users.Reload(context.Background()) }
+// Reload reads users and devices again, which another program may have changed in the database, and the policy.
+func (s *server) Reload() error {
+	ctx := context.Background()
+	if err := errors.Join(s.users.Reload(ctx), s.devices.Reload(ctx)); err != nil {
+		return err
+	}
+	return s.reloadPolicy(ctx)
+}
 
 // drain refuses new requests and waits until the running ones have ended, at most until ctx ends.
 func (s *server) drain(ctx context.Context) {
