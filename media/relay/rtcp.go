@@ -128,4 +128,6 @@ func AppendBye(dst []byte, ssrc uint32) []byte {
 	return binary.BigEndian.AppendUint32(dst, ssrc)
 }
 
-func setLength(b []byte, start int) { binary.BigEndian.PutUint16(b[start+2:], uint16((len(b)-start)/4-1)) }
+func setLength(b []byte, start int) {
+	binary.BigEndian.PutUint16(b[start+2:], uint16((len(b)-start)/4-1))
+}

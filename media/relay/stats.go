@@ -42,7 +42,9 @@ func (r *Received) Count(h *Header, clock int, now time.Duration) {
 	}
 }
 
-func arrival(now time.Duration, clock int) int64 { return int64(now/time.Microsecond) * int64(clock) / 1e6 }
+func arrival(now time.Duration, clock int) int64 {
+	return int64(now/time.Microsecond) * int64(clock) / 1e6
+}
 
 // Report is one report block. RFC 3550, 6.4.1
 type Report struct {

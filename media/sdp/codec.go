@@ -88,8 +88,8 @@ type Pair struct {
 	Offered, Answered Codec
 }
 
-// Common finds what an answer took of an offer, in the answer's order, which says what its author likes best (RFC 3264, 6.1). Events stay
-// only if a format of their clock rate was taken, since one stream has one clock (RFC 4733, 2.1).
+// Common finds what an answer took of an offer, in the answer's order, which says what its author likes best (RFC 3264, 6.1). Keys stay only if a
+// format of their clock was taken, since one stream has one clock (RFC 4733, 2.1).
 func Common(offer, answer []Codec) []Pair {
 	var pairs []Pair
 	for _, a := range answer {
@@ -101,9 +101,23 @@ func Common(offer, answer []Codec) []Pair {
 			pairs = append(pairs, Pair{Offered: offer[i], Answered: a})
 		}
 	}
-	return slices.DeleteFunc(pairs, func(p Pair) bool {
-		return p.Offered.Event() && !slices.ContainsFunc(pairs, func(q Pair) bool { return !q.Offered.Event() && q.Offered.Clock == p.Offered.Clock })
-	})
+	clocked := func(clock int) bool {
+		return slices.ContainsFunc(pairs, func(p Pair) bool { return !p.Offered.Event() && p.Offered.Clock == clock })
+	}
+	var kept []Pair
+	for _, p := range pairs {
+		switch {
+		case !p.Offered.Event() || clocked(p.Offered.Clock):
+			kept = append(kept, p)
+		default:
+			// Phones that know keys at 8000 Hz only send them in streams of 48000 Hz all the same. The offerer gets its own kind.
+			i := slices.IndexFunc(offer, func(o Codec) bool { return o.Event() && clocked(o.Clock) })
+			if i >= 0 && !slices.ContainsFunc(pairs, func(q Pair) bool { return q.Offered.PT == offer[i].PT }) {
+				kept = append(kept, Pair{Offered: offer[i], Answered: p.Answered})
+			}
+		}
+	}
+	return kept
 }
 
 // KeyframeFeedback are the requests for a new picture that a leg of ours understands and makes. RFC 4585, 6.3.1; RFC 5104, 4.3.1
