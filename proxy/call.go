@@ -100,6 +100,7 @@ func (c *call) authenticate() error {
 	if refused != nil {
 		return refused
 	}
+	c.tx.Trust()
 	proven := wire.AOR{User: id.User, Host: id.Realm}
 	if c.p.Devices != nil && c.lacksCertificate(proven) {
 		return wire.Errorf(403, "Client Certificate Required", "proxy: %s without its certificate", proven)
