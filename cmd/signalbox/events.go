@@ -160,8 +160,8 @@ func counterpart(b *location.Binding, list []location.Binding) *location.Binding
 
 func bindingEvent(event string, aor wire.AOR, b *location.Binding, now time.Time) database.Event {
 	e := database.Event{
-		Event: event, Time: now, AOR: aor.String(), Contact: b.Contact.Raw, Instance: b.InstanceID, RegID: b.RegID,
-		Transport: b.Flow.Proto.String(), Source: b.Flow.Remote.String(), UserAgent: b.UserAgent,
+		Event: event, Time: now, AOR: aor.String(), Contact: b.Contact.Raw, Instance: harmless(b.InstanceID), RegID: b.RegID,
+		Transport: b.Flow.Proto.String(), Source: b.Flow.Remote.String(), UserAgent: harmless(b.UserAgent),
 	}
 	if b.Device != (wire.AOR{}) {
 		e.Device = b.Device.String()

@@ -250,11 +250,12 @@ func (s *server) resolverConfig() resolve.Config {
 }
 
 func (s *server) serveControl(context.Context) error {
-	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains}
+	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains, Events: s.journal}
 	c, err := startControl(s.config.dataDir(), console.Handler(desk, s), s.log)
 	if err != nil {
 		return err
 	}
+	c.http.RegisterOnShutdown(s.journal.Release) // who follows the events is let go
 	s.onStop(c.stop)
 	return nil
 }

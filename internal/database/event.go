@@ -87,6 +87,15 @@ func (db *DB) readEvents(ctx context.Context, since int64) (Page, error) {
 	return p, rows.Err()
 }
 
+// NewestEvent is the cursor of the newest event; 0 when there is none.
+func (db *DB) NewestEvent(ctx context.Context) (int64, error) {
+	_, newest, err := db.eventRange(ctx)
+	if err != nil {
+		return 0, explain(db.path, err)
+	}
+	return newest, nil
+}
+
 // eventRange is the cursors that are kept; 1 and 0 when there are none.
 func (db *DB) eventRange(ctx context.Context) (oldest, newest int64, err error) {
 	err = db.reader.QueryRowContext(ctx, "SELECT coalesce(min(first), 1), coalesce(max(first + count - 1), 0) FROM event").Scan(&oldest, &newest)

@@ -135,6 +135,13 @@ func (j *Journal) Events(ctx context.Context, since int64) (Page, error) {
 	return j.db.Events(ctx, since)
 }
 
+// NewestEvent is the cursor of the newest event on disk; 0 when there is none.
+func (j *Journal) NewestEvent(context.Context) (int64, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.newest, nil
+}
+
 // Release ends every Wait, now and later: the server is stopping. What is appended is still written.
 func (j *Journal) Release() {
 	j.mu.Lock()

@@ -18,7 +18,9 @@ func (s *subscription) begin() {
 	s.busy = true
 	if s.ended == "" {
 		if s.ended = s.objection(); s.ended != "" {
-			s.full, s.changes = false, nil
+			if s.ended == "rejected" {
+				s.full, s.changes = false, nil // not for these eyes any more
+			}
 			s.forget(s.ended)
 		}
 	}
