@@ -139,12 +139,23 @@ func (a *app) config() *cobra.Command {
 }
 
 func configRows(c *config) [][]string {
-	certificate := c.cert
+	certificate := "local CA in " + c.dataDir()
 	switch {
 	case len(c.tls)+len(c.https) == 0:
 		certificate = "none"
-	case certificate == "":
-		certificate = "local CA in " + c.dataDir()
+	case len(c.certs) > 0:
+		var files []string
+		for _, p := range c.certs {
+			files = append(files, p.cert)
+		}
+		certificate = listOf(files)
+	}
+	clients := "are not asked for a certificate"
+	if c.clientCA != "" {
+		clients = "may show a certificate signed by " + c.clientCA
+		if c.clientRequired {
+			clients = "must show a certificate signed by " + c.clientCA
+		}
 	}
 	location := "on disk"
 	if c.volatile {
@@ -158,6 +169,7 @@ func configRows(c *config) [][]string {
 		{"https", listOf(c.https)},
 		{"http", listOf(c.http)},
 		{"certificate", certificate},
+		{"tls clients", clients},
 		{"database", c.database},
 		{"registrations", location},
 		{"inbound", c.inbound},

@@ -41,10 +41,12 @@ type configFile struct {
 		Origins any `toml:"origins"` // as the listeners, but origins of web pages
 	} `toml:"web"`
 	TLS struct {
-		Cert  string `toml:"cert"`
-		Key   string `toml:"key"`
-		CA    string `toml:"ca"`
-		Local bool   `toml:"local"`
+		Cert       any    `toml:"cert"` // as the listeners, but files
+		Key        any    `toml:"key"`
+		CA         string `toml:"ca"`
+		Local      bool   `toml:"local"`
+		ClientCA   string `toml:"client_ca"`
+		ClientAuth string `toml:"client_auth"`
 	} `toml:"tls"`
 	Store struct {
 		Database string `toml:"database"`
@@ -95,24 +97,27 @@ const levelTrace = slog.LevelDebug - 4
 
 // config is a checked configuration with all defaults filled in.
 type config struct {
-	domains       []string
-	aliases       []string     // addresses that count as the first domain (dev)
-	udp, tcp, tls []string     // listen addresses, "IP:PORT" or ":PORT"
-	https, http   []string     // the same, for web pages and SIP over WebSocket
-	httpsUnasked  bool         // https is our default: nobody asked for it, so where the port is taken we do without
-	origins       []string     // whose web pages may connect, besides our own
-	advertise     []netip.Addr // at most one of each family
-	cert, key, ca string       // files; no cert: a local CA in the data directory
-	database      string       // path of the SQLite file
-	volatile      bool         // bindings are not stored
-	inbound       string
-	sha256First   bool
-	allowPrivate  bool
-	policyFile    string         // "" for none
-	policy        *policy.Policy // nil for none
-	limits        limits
-	level         slog.Level
-	format        string // auto, text, json
+	domains        []string
+	aliases        []string     // addresses that count as the first domain (dev)
+	udp, tcp, tls  []string     // listen addresses, "IP:PORT" or ":PORT"
+	https, http    []string     // the same, for web pages and SIP over WebSocket
+	httpsUnasked   bool         // https is our default: nobody asked for it, so where the port is taken we do without
+	origins        []string     // whose web pages may connect, besides our own
+	advertise      []netip.Addr // at most one of each family
+	certs          []pair       // none: a local CA in the data directory
+	ca             string       // file: who signs other servers' certificates
+	clientCA       string       // file: who signs clients' certificates; "": they are not asked for one
+	clientRequired bool         // no connection without one
+	database       string       // path of the SQLite file
+	volatile       bool         // bindings are not stored
+	inbound        string
+	sha256First    bool
+	allowPrivate   bool
+	policyFile     string         // "" for none
+	policy         *policy.Policy // nil for none
+	limits         limits
+	level          slog.Level
+	format         string // auto, text, json
 
 	places *places // nil without a file
 }
@@ -298,29 +303,6 @@ func (k *checker) advertise(c *config, value any) {
 			k.bad(s.key, "one address of each family at most")
 		default:
 			c.advertise = append(c.advertise, addr.Unmap())
-		}
-	}
-}
-
-func (k *checker) tls(c *config, f *configFile) {
-	c.cert, c.key, c.ca = k.path(f.TLS.Cert), k.path(f.TLS.Key), k.path(f.TLS.CA)
-	switch {
-	case (c.cert == "") != (c.key == ""):
-		key := "tls.cert"
-		if c.cert == "" {
-			key = "tls.key"
-		}
-		k.bad(key, "cert and key go together: give both files, or neither for a local CA")
-		return
-	case c.cert != "" && f.TLS.Local:
-		k.bad("tls.local", "either the files cert and key, or local = true")
-	}
-	for _, file := range []struct{ key, path string }{{"tls.cert", c.cert}, {"tls.key", c.key}, {"tls.ca", c.ca}} {
-		if file.path == "" {
-			continue
-		}
-		if _, err := os.Stat(file.path); err != nil {
-			k.bad(file.key, "%v", err)
 		}
 	}
 }

@@ -3,12 +3,9 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,36 +161,6 @@ func (s *server) bind(context.Context) (err error) {
 		return s.config.blame(err)
 	}
 	s.onStop(s.network.Close)
-	return nil
-}
-
-// certificates gives the transport its certificate: the operator's files, or a CA of our own in the data directory.
-func (s *server) certificates(c *transport.Config) error {
-	if s.config.ca != "" {
-		pem, err := os.ReadFile(s.config.ca)
-		if err != nil {
-			return err
-		}
-		c.Roots = x509.NewCertPool()
-		if !c.Roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: no certificate in it", s.config.ca)
-		}
-	}
-	switch {
-	case s.config.cert != "":
-		files, err := transport.NewCertFiles(s.config.cert, s.config.key, s.log)
-		if err != nil {
-			return err
-		}
-		s.certificate = files.Certificate
-	case len(s.config.tls)+len(s.config.https) > 0:
-		ca, err := transport.OpenLocalCA(filepath.Join(s.config.dataDir(), "tls"), slices.Concat(s.config.domains, s.config.aliases))
-		if err != nil {
-			return err
-		}
-		s.certificate, s.localCA = ca.Certificate, ca
-	}
-	c.Certificate = s.certificate
 	return nil
 }
 
