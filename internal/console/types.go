@@ -15,7 +15,11 @@ type Status struct {
 	Listening     []string  `json:"listening"`
 	Users         int       `json:"users"`
 	Registrations int       `json:"registrations"`
-	Transactions  int       `json:"transactions"`
+	Transactions  int       `json:"transactions"` // without a final response
+	Kept          int       `json:"kept"`         // transactions in all, those that only wait for retransmissions included
+	Refused       uint64    `json:"refused"`      // requests answered 503 so far, for want of room or time
+	Goroutines    int       `json:"goroutines"`
+	Heap          uint64    `json:"heap"` // bytes of live and dead objects
 	Draining      bool      `json:"draining,omitempty"`
 }
 
