@@ -48,6 +48,7 @@ type call struct {
 	advancing bool // advance is running
 	closed    bool // no new branches
 	cancelled bool // the caller gave up
+	noCancel  bool // the caller wants to hear every 2xx. RFC 3841, 9.1
 	responded bool // a final response was sent
 
 	// Room for the usual call of one branch, so that it needs no memory of its own.

@@ -17,6 +17,8 @@ const (
 	hasIdentity // P-Asserted-Identity or P-Preferred-Identity
 	hasMaxBreadth
 	hasPrivacy
+	hasPreferences // Accept-Contact or Reject-Contact
+	hasDisposition
 )
 
 // survey looks at every header field once. vias counts the Via fields (not the values in them, but more than one value in the only field counts too).
@@ -25,6 +27,13 @@ func survey(headers []sip.Header) (f facts, vias int) {
 		name := h.Name()
 		switch len(name) {
 		case 1, 3:
+			switch name[0] | 0x20 {
+			case 'a', 'j':
+				f.note(name, "a", hasPreferences)
+				f.note(name, "j", hasPreferences)
+			case 'd':
+				f.note(name, "d", hasDisposition)
+			}
 			if isVia(name) {
 				vias++
 				if strings.IndexByte(h.Value(), ',') >= 0 {
@@ -40,7 +49,11 @@ func survey(headers []sip.Header) (f facts, vias int) {
 		case 13:
 			f.note(name, "Proxy-Require", hasProxyRequire)
 			f.note(name, "Authorization", hasAuthorization)
+		case 14:
+			f.note(name, "Accept-Contact", hasPreferences)
+			f.note(name, "Reject-Contact", hasPreferences)
 		case 19:
+			f.note(name, "Request-Disposition", hasDisposition)
 			f.note(name, "Proxy-Authorization", hasProxyAuthorization)
 			f.note(name, "P-Asserted-Identity", hasIdentity)
 		case 20:

@@ -32,6 +32,12 @@ const (
 	serialRing = 25 * time.Second
 )
 
+const (
+	// maxRules bounds the Accept-Contact and Reject-Contact values of a request (RFC 3841, 11 proposes 20), maxValues what each may ask for, and
+	// maxCapabilities what a contact can say of itself: all of the first is compared with all of the last.
+	maxRules, maxValues, maxCapabilities = 20, 32, 256
+)
+
 // maxMember is the longest user name that a Record-Route value carries: it must fit in a URI twice. Whoever has a longer one loses, with the connection, the
 // calls that are up.
 const maxMember = 40

@@ -126,6 +126,9 @@ func (p *Proxy) ServeSIP(tx *transaction.Server) error {
 	if err := c.findTargets(); err != nil { // RFC 3261, 16.2 step 3
 		return err
 	}
+	if c.redirect() { // RFC 3841, 9.1
+		return nil
+	}
 	c.forward() // RFC 3261, 16.2 step 4; step 5 follows in branch.ServeResponse
 	return nil
 }

@@ -55,7 +55,9 @@ func (b *branch) hearSuccess(res *wire.Response) {
 		return
 	}
 	c.respond(res)
-	c.cancelAll(`SIP;cause=200;text="Call completed elsewhere"`) // RFC 3261, 16.7 step 10
+	if !c.noCancel {
+		c.cancelAll(`SIP;cause=200;text="Call completed elsewhere"`) // RFC 3261, 16.7 step 10
+	}
 	c.advance()
 }
 

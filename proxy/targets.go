@@ -56,7 +56,7 @@ func (c *call) findTargets() error {
 	if len(c.targets) == 0 {
 		return wire.Errorf(480, "", "proxy: %s has no contact", aor) // RFC 5627, 6.1 for a public GRUU
 	}
-	return nil
+	return c.prefer()
 }
 
 // unknown is the answer for what does not exist. A stranger must not learn that: hardening 25

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -59,15 +60,16 @@ func (c *call) checkLoop() error {
 	return wire.Errorf(482, "", "proxy: request has looped")
 }
 
-// We understand no option-tag that a proxy could be required to. RFC 3261, 16.3 step 5
+// The only option-tag that a proxy can be required to understand and we do is that of caller preferences. RFC 3261, 16.3 step 5; RFC 3841, 5
 func (c *call) checkProxyRequire() error {
 	if c.facts&hasProxyRequire == 0 {
 		return nil
 	}
-	tags := strings.Join(wire.List(c.req, "Proxy-Require"), ", ")
-	if tags == "" {
+	unknown := slices.DeleteFunc(wire.List(c.req, "Proxy-Require"), func(tag string) bool { return strings.EqualFold(tag, "pref") })
+	if len(unknown) == 0 {
 		return nil
 	}
+	tags := strings.Join(unknown, ", ")
 	return wire.Errorf(420, "", "proxy: Proxy-Require: %s", tags).With("Unsupported", tags)
 }
 
@@ -105,7 +107,7 @@ func (c *call) answer() error {
 	res := wire.NewResponse(c.req, 200, "", wire.NewTag())
 	wire.Add(res, "Allow", "OPTIONS, REGISTER")
 	wire.Add(res, "Accept", "application/sdp")
-	wire.Add(res, "Supported", "")
+	wire.Add(res, "Supported", "path, outbound, gruu, pref")
 	c.tx.Respond(res)
 	return nil
 }

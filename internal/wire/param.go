@@ -18,6 +18,9 @@ func Param(params, name string) (value string, ok bool) {
 	return "", false
 }
 
+// CutParam cuts the first parameter off a raw ";a=b;c" string. A quoted value keeps its quotes; good is false where no parameter can be read.
+func CutParam(params string) (name, value, rest string, good bool) { return cutParam(params) }
+
 // cutParam cuts the first parameter off a ";a=b;c" string (generic-param of RFC 3261, 25.1). A value may be empty, as phones send "rport=";
 // a parameter may not: ";;" is not good.
 func cutParam(s string) (name, value, rest string, good bool) {
