@@ -138,7 +138,7 @@ func TestDifferences(t *testing.T) {
 		{"reason", "180 Ringing\n", "180 Ring\n"},
 		{"header", "Max-Forwards: 70", "Max-Forwards: 69"},
 		{"absent", "-Route", "-Record-Route"},
-		{"missing line", "  2.000s  proxy -> bob    200 OK (BYE)\n", ""},
+		{"missing line", "  2.000s  proxy -> bob             200 OK (BYE)\n", ""},
 		{"body", "| hi", "| ho"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
