@@ -8,16 +8,19 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"signalbox/internal/console"
 	"signalbox/internal/database"
+	"signalbox/internal/gruu"
 	"signalbox/internal/wire"
 	"signalbox/location"
+	"signalbox/registrar/login"
 )
 
-// operations are what the user and reg commands do: console.Client asks the running server, console.Desk works on the open database.
+// operations are what the commands do: console.Client asks the running server, console.Desk works on the open database.
 type operations interface {
 	Account(ctx context.Context, name string) (console.Account, error)
 	Accounts(ctx context.Context) ([]console.Account, error)
@@ -28,6 +31,19 @@ type operations interface {
 	Registrations(ctx context.Context) ([]console.Registration, error)
 	Registration(ctx context.Context, name string) (console.Registration, error)
 	Deregister(ctx context.Context, name, contact string) error
+	DeviceList(ctx context.Context, q console.Query) ([]console.Device, error)
+	DeviceShow(ctx context.Context, name string) (console.Device, error)
+	DeviceAdd(ctx context.Context, n console.NewDevice) error
+	DeviceRemove(ctx context.Context, name string) error
+	DeviceGrant(ctx context.Context, device, user string, until time.Time) error
+	DeviceRevoke(ctx context.Context, device, user string) error
+	AppList(ctx context.Context, q console.Query) ([]console.App, error)
+	AppShow(ctx context.Context, name string) (console.App, error)
+	AppAdd(ctx context.Context, n console.NewApp) error
+	AppRemove(ctx context.Context, name string) error
+	LoginList(ctx context.Context, q console.Query) ([]console.Login, error)
+	LoginAdd(ctx context.Context, n console.NewLogin) error
+	LoginRemove(ctx context.Context, user, device string) error
 	Feed(ctx context.Context, since string, follow bool, out io.Writer) error
 }
 
@@ -112,25 +128,64 @@ func reach(ctx context.Context, dir string) (*console.Client, *dirLock, error) {
 	}
 }
 
-func openDesk(ctx context.Context, c *config, domains *wire.Domains) (*console.Desk, func(context.Context) error, error) {
+// openDesk opens what a server would, to work on it in its place.
+func openDesk(ctx context.Context, c *config, domains *wire.Domains) (_ *console.Desk, closeDesk func(context.Context) error, err error) {
+	var undo []func(context.Context) error
+	closeDesk = func(ctx context.Context) (err error) {
+		for _, fn := range slices.Backward(undo) {
+			err = errors.Join(err, fn(ctx))
+		}
+		return err
+	}
 	db, err := database.Open(ctx, c.database)
 	if err != nil {
 		return nil, nil, err
 	}
+	undo = append(undo, func(context.Context) error { return db.Close() })
+	d, err := furnish(ctx, c, domains, db, &undo)
+	if err != nil {
+		return nil, nil, errors.Join(err, closeDesk(ctx))
+	}
+	return d, closeDesk, nil
+}
+
+// furnish gives a desk all it needs of an open database, and notes how that is undone.
+func furnish(ctx context.Context, c *config, domains *wire.Domains, db *database.DB, undo *[]func(context.Context) error) (*console.Desk, error) {
 	users, err := db.Users(ctx)
 	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
+		return nil, err
+	}
+	devices, err := db.Devices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key, err := db.Secret(ctx, routeSecret)
+	if err != nil {
+		return nil, err
+	}
+	gruus, err := gruu.New(key)
+	if err != nil {
+		return nil, err
 	}
 	journal, err := db.Journal(ctx, nil)
 	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
+		return nil, err
 	}
-	bindings, err := location.Open(db.SQL(), location.Config{Volatile: c.volatile, Changed: feed{journal}.changed})
+	*undo = append(*undo, journal.Close)
+	var told changes
+	told.add(feed{journal}.changed)
+	bindings, err := location.Open(db.SQL(), location.Config{Volatile: c.volatile, Changed: told.changed})
 	if err != nil {
-		return nil, nil, errors.Join(err, journal.Close(ctx), db.Close())
+		return nil, err
 	}
-	closeDesk := func(ctx context.Context) error {
-		return errors.Join(bindings.Close(ctx), journal.Close(ctx), db.Close())
+	*undo = append(*undo, bindings.Close)
+	var box policyBox
+	box.now.Store(c.policy)
+	logins, err := login.Open(login.Config{Store: devices, Bindings: bindings, Domains: domains, Policy: box.get, Changed: feed{journal}.loginEvent})
+	if err != nil {
+		return nil, err
 	}
-	return &console.Desk{Users: users, Bindings: bindings, Domains: domains, Events: journal}, closeDesk, nil
+	told.add(logins.Bound)
+	*undo = append(*undo, logins.Close)
+	return &console.Desk{Users: users, Bindings: bindings, Devices: devices, Logins: logins, GRUU: gruus, Domains: domains, Events: journal}, nil
 }

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func (a *app) root() *cobra.Command {
-	root := a.group("signalbox", "SIP registrar and proxy", a.dev(), a.serve(), a.config(), a.user(), a.reg(), a.eventsCommand(), a.version())
+	root := a.group("signalbox", "SIP registrar and proxy", a.dev(), a.serve(), a.config(), a.user(), a.reg(), a.device(), a.application(), a.login(), a.policyCommands(), a.reload(), a.eventsCommand(), a.version())
 	root.Long = "Signalbox is a SIP registrar and proxy.\n\nTry it:        signalbox dev\nIn production: signalbox serve --config /etc/signalbox/signalbox.toml"
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `FILE` (default: ./signalbox.toml, or /etc/signalbox/signalbox.toml)")

@@ -18,6 +18,9 @@ import (
 	"signalbox/registrar/regevent"
 )
 
+// routeSecret is the name of the key for Record-Route signatures and GRUUs.
+const routeSecret = "record-route"
+
 // parts is what the signalling core is assembled from: real sockets and a database in the server, memory in the ladder tests.
 type parts struct {
 	config    *config
@@ -74,6 +77,7 @@ type core struct {
 	dispatch *dispatcher
 	events   *regevent.Notifier
 	logins   *login.Service
+	gruus    *gruu.Maker
 
 	// What returnPath needs.
 	network   transport.Network
@@ -117,6 +121,7 @@ func newCore(p parts) (*core, error) {
 		_ = c.close(context.Background())
 		return nil, err
 	}
+	c.gruus = gruus
 	c.dispatch.registrar, err = registrar.New(registrar.Config{
 		GRUU:           gruus,
 		Domains:        p.domains,

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"runtime"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,7 +171,7 @@ func (s *server) assemble(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	routeKey, err := s.db.Secret(ctx, "record-route")
+	routeKey, err := s.db.Secret(ctx, routeSecret)
 	if err != nil {
 		return err
 	}
@@ -217,7 +219,8 @@ func (s *server) resolverConfig() resolve.Config {
 }
 
 func (s *server) serveControl(context.Context) error {
-	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains, Events: s.journal}
+	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains, Events: s.journal,
+		Devices: s.devices, Logins: s.core.logins, GRUU: s.core.gruus}
 	c, err := startControl(s.config.dataDir(), console.Handler(desk, s), s.log)
 	if err != nil {
 		return err
@@ -229,9 +232,13 @@ func (s *server) serveControl(context.Context) error {
 
 // Status serves GET /v1/status.
 func (s *server) Status() console.Status {
+	counts := s.core.layer.Counts()
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(heap)
 	st := console.Status{
 		Version: version, PID: os.Getpid(), Started: s.started, Domains: s.domains.Names(),
-		Users: s.users.Len(), Registrations: s.bindings.Len(), Transactions: s.core.layer.Active(), Draining: s.core.dispatch.draining.Load(),
+		Kept: counts.Servers + counts.Clients, Refused: counts.Refused, Goroutines: runtime.NumGoroutine(), Heap: heap[0].Value.Uint64(),
+		Users: s.users.Len(), Registrations: s.bindings.Len(), Transactions: counts.Active, Draining: s.core.dispatch.draining.Load(),
 	}
 	st.Listening = s.listening()
 	return st

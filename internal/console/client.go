@@ -150,6 +150,8 @@ func remoteError(res *http.Response) error {
 		e.kind = ErrNotFound
 	case http.StatusConflict:
 		e.kind = ErrExists
+	case http.StatusForbidden:
+		e.kind = ErrDenied
 	case http.StatusBadRequest:
 		e.kind = ErrInvalid
 	}

@@ -19,6 +19,7 @@ import (
 	"signalbox/internal/database"
 	"signalbox/internal/wire"
 	"signalbox/location"
+	"signalbox/registrar/login"
 )
 
 // fakeServer is what is beside the desk.
@@ -43,7 +44,16 @@ func newDesk(t *testing.T) *Desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { bindings.Close(context.Background()) })
-	return &Desk{Users: users, Bindings: bindings, Domains: wire.NewDomains([]string{"example.org"}, []string{"192.0.2.1"})}
+	devices, err := db.Devices(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	logins, err := login.Open(login.Config{Store: devices, Bindings: bindings})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { logins.Close(context.Background()) })
+	return &Desk{Users: users, Bindings: bindings, Devices: devices, Logins: logins, Domains: wire.NewDomains([]string{"example.org"}, []string{"192.0.2.1"})}
 }
 
 func newClient(t *testing.T, h http.Handler) *Client {

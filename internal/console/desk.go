@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"signalbox/internal/database"
+	"signalbox/internal/gruu"
 	"signalbox/internal/wire"
 	"signalbox/location"
 )
@@ -45,6 +46,9 @@ type Bindings interface {
 type Desk struct {
 	Users    Users
 	Bindings Bindings
+	Devices  Devices
+	Logins   Logins
+	GRUU     *gruu.Maker // nil: applications are shown by owner and instance
 	Domains  *wire.Domains
 	Events   Events
 }
@@ -108,11 +112,15 @@ func (d *Desk) Set(ctx context.Context, c Credentials) error {
 	return translate(u.Name, u.Domain, d.Users.Set(ctx, u))
 }
 
-// Remove deletes a user and its registrations: who has no account is not called any more.
+// Remove deletes a user, its logins and its registrations: who has no account is not called any more. A device is removed as one.
 func (d *Desk) Remove(ctx context.Context, name string) error {
 	user, domain, err := d.split(name)
 	if err != nil {
 		return err
+	}
+	aor := wire.AOR{User: user, Host: domain}
+	if _, isDevice := d.Devices.Device(aor); isDevice {
+		return d.DeviceRemove(ctx, name)
 	}
 	if err := translate(user, domain, d.Users.Remove(ctx, user, domain)); err != nil {
 		return err
@@ -120,7 +128,7 @@ func (d *Desk) Remove(ctx context.Context, name string) error {
 	if err := d.deregister(ctx, name, "", location.Rejected); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	return nil
+	return d.Logins.LogoutAll(ctx, aor)
 }
 
 // translate puts the database's errors into words that name the user.

@@ -36,7 +36,7 @@ func (d *Desk) Feed(ctx context.Context, since string, follow bool, out io.Write
 	for {
 		p, err := d.Events.Events(ctx, cursor)
 		if errors.Is(err, database.ErrCursor) {
-			return fmt.Errorf("%w: %w", ErrInvalid, err)
+			return fmt.Errorf("cursor %s is ahead of the newest event: %w", since, ErrInvalid)
 		}
 		if err != nil {
 			return err

@@ -31,7 +31,7 @@ type Server interface {
 //	DELETE /v1/registrations/NAME     ?contact=URI removes one contact only
 //	GET    /v1/events                 ?since=CURSOR&follow=1; one JSON value a line (database.Event), see Desk.Feed
 //
-// Errors are {"error": "..."} with 400, 404, 409, 413 or 500.
+// Devices, applications and logins: see deviceRoutes. Errors are {"error": "..."} with 400, 404, 409, 413 or 500.
 func Handler(d *Desk, s Server) http.Handler {
 	h := &handler{desk: d, server: s}
 	mux := http.NewServeMux()
@@ -46,6 +46,7 @@ func Handler(d *Desk, s Server) http.Handler {
 	mux.HandleFunc("GET /v1/registrations", h.listRegistrations)
 	mux.HandleFunc("GET /v1/registrations/{name}", h.showRegistration)
 	mux.HandleFunc("DELETE /v1/registrations/{name}", h.removeRegistration)
+	h.deviceRoutes(mux)
 	mux.HandleFunc("GET /v1/events", h.feed)
 	return mux
 }
@@ -158,8 +159,10 @@ func answer(w http.ResponseWriter, value any, err error) {
 	case err == nil:
 	case errors.Is(err, ErrNotFound):
 		code = http.StatusNotFound
-	case errors.Is(err, ErrExists):
+	case errors.Is(err, ErrExists), errors.Is(err, ErrOffline):
 		code = http.StatusConflict
+	case errors.Is(err, ErrDenied):
+		code = http.StatusForbidden
 	case errors.Is(err, ErrInvalid):
 		code = http.StatusBadRequest
 	case errors.As(err, &tooLarge):

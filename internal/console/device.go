@@ -1,0 +1,375 @@
+package console
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"signalbox/internal/database"
+	"signalbox/internal/policy"
+	"signalbox/internal/wire"
+	"signalbox/location"
+)
+
+// Devices is what the desk needs of database.Devices.
+type Devices interface {
+	Device(aor wire.AOR) (database.Device, bool)
+	Devices() []database.Device
+	Add(ctx context.Context, d database.Device) error
+	Remove(ctx context.Context, aor wire.AOR) error
+	Grant(ctx context.Context, g database.Grant) error
+	Revoke(ctx context.Context, device, user wire.AOR) error
+	Grants(device wire.AOR) []database.Grant
+	Login(user, device wire.AOR) (database.Login, bool)
+	Logins() []database.Login
+	OfDevice(device wire.AOR) []database.Login
+}
+
+// Device is a device as it is listed: GET /v1/devices. One that somebody added is named by its address; a plain phone by the address of its user, a slash and its
+// instance (or its contact, when it has none).
+type Device struct {
+	Device      string     `json:"device"`
+	Kind        string     `json:"kind"`
+	Added       bool       `json:"added"` // by somebody; else it is a phone that registered
+	Instance    string     `json:"instance,omitempty"`
+	Certificate string     `json:"certificate,omitempty"` // "ca", or the SHA-256 fingerprint
+	Online      bool       `json:"online"`
+	Since       *time.Time `json:"since,omitempty"` // of its registration
+	Transport   string     `json:"transport,omitempty"`
+	Source      string     `json:"source,omitempty"`
+	Users       []string   `json:"users"`
+	Grants      []Grant    `json:"grants,omitempty"`
+	Contacts    []Contact  `json:"contacts,omitempty"`
+}
+
+// Grant lets a device log a user in.
+type Grant struct {
+	User  string     `json:"user"`
+	Until *time.Time `json:"until,omitempty"`
+}
+
+// NewDevice adds a device: POST /v1/devices. It has a certificate, or HA1 values of its password.
+type NewDevice struct {
+	Device      string `json:"device"`
+	Kind        string `json:"kind"`
+	Instance    string `json:"instance,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+	MD5         string `json:"ha1,omitempty"`
+	SHA256      string `json:"ha1_sha256,omitempty"`
+}
+
+// Query chooses devices, applications and logins: all that is given must hold.
+type Query struct {
+	User       string // who is logged in
+	Device     string // the device's name
+	Capability string // a feature tag: video, or +sip.message="x" with a value
+	Address    string // an IP address or network it comes from
+}
+
+// filter is a query that was read.
+type filter struct {
+	user, device wire.AOR
+	implicit     string // device as it was written
+	capability   string
+	address      netip.Prefix
+}
+
+func (d *Desk) filter(q Query) (f filter, err error) {
+	f.capability = q.Capability
+	if q.User != "" {
+		if f.user.User, f.user.Host, err = d.split(q.User); err != nil {
+			return f, err
+		}
+	}
+	if f.implicit = q.Device; q.Device != "" && !strings.Contains(q.Device, "/") {
+		if f.device.User, f.device.Host, err = d.split(q.Device); err != nil {
+			return f, err
+		}
+	}
+	if q.Address != "" {
+		if f.address, err = netip.ParsePrefix(q.Address); err != nil {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(q.Address); err == nil {
+				f.address = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
+			}
+		}
+		if err != nil {
+			return f, fmt.Errorf("%s is not an address or network: %w", q.Address, ErrInvalid)
+		}
+	}
+	return f, nil
+}
+
+// from tells whether one of the bindings comes from the address that is asked for.
+func (f *filter) from(bindings []location.Binding) bool {
+	return !f.address.IsValid() || slices.ContainsFunc(bindings, func(b location.Binding) bool { return f.address.Contains(b.Flow.Remote.Addr().Unmap()) })
+}
+
+// can tells whether one of the bindings has the capability that is asked for.
+func (f *filter) can(bindings []location.Binding) bool {
+	return f.capability == "" || slices.ContainsFunc(bindings, func(b location.Binding) bool { return hasCapability(capabilities(b.Params), f.capability) })
+}
+
+// DeviceList lists devices: those that somebody added, by name, and then plain phones.
+func (d *Desk) DeviceList(_ context.Context, q Query) ([]Device, error) {
+	f, err := d.filter(q)
+	if err != nil {
+		return nil, err
+	}
+	list := []Device{}
+	for _, one := range d.Devices.Devices() {
+		bindings := d.Bindings.Lookup(one.AOR)
+		wanted := (f.implicit == "" || f.device == one.AOR) && f.from(bindings) && f.can(bindings)
+		if f.user != (wire.AOR{}) && wanted {
+			_, wanted = d.Devices.Login(f.user, one.AOR)
+		}
+		if wanted {
+			list = append(list, d.device(one, bindings))
+		}
+	}
+	added := len(list)
+	d.Bindings.All(func(aor wire.AOR, all []location.Binding) bool {
+		if _, isDevice := d.Devices.Device(aor); isDevice || f.user != (wire.AOR{}) && f.user != aor {
+			return true
+		}
+		for _, bindings := range phones(all) {
+			one := phone(aor, bindings)
+			if (f.implicit == "" || f.implicit == one.Device || f.device == aor) && f.from(bindings) && f.can(bindings) {
+				list = append(list, one)
+			}
+		}
+		return true
+	})
+	slices.SortStableFunc(list[added:], func(a, b Device) int { return strings.Compare(a.Device, b.Device) })
+	return list, nil
+}
+
+// DeviceShow shows one device.
+func (d *Desk) DeviceShow(ctx context.Context, name string) (Device, error) {
+	list, err := d.DeviceList(ctx, Query{Device: name})
+	if err != nil {
+		return Device{}, err
+	}
+	if len(list) == 0 {
+		return Device{}, fmt.Errorf("device %s: %w", name, ErrNotFound)
+	}
+	return list[0], nil
+}
+
+// device is a device that somebody added.
+func (d *Desk) device(one database.Device, bindings []location.Binding) Device {
+	v := Device{Device: join(one.AOR.User, one.AOR.Host), Kind: one.Kind, Added: true, Instance: one.Instance, Certificate: one.Certificate, Users: []string{}}
+	v.present(bindings)
+	for _, l := range d.Devices.OfDevice(one.AOR) {
+		v.Users = append(v.Users, join(l.User.User, l.User.Host))
+	}
+	for _, g := range d.Devices.Grants(one.AOR) {
+		grant := Grant{User: join(g.User.User, g.User.Host)}
+		if g.Until != 0 {
+			until := time.Unix(g.Until, 0)
+			grant.Until = &until
+		}
+		v.Grants = append(v.Grants, grant)
+	}
+	return v
+}
+
+// phones groups bindings of a user by instance, leaving out those on devices that somebody added.
+func phones(all []location.Binding) (list [][]location.Binding) {
+	for i, b := range all {
+		if b.Device != (wire.AOR{}) {
+			continue
+		}
+		at := slices.IndexFunc(list, func(bs []location.Binding) bool { return b.InstanceID != "" && bs[0].InstanceID == b.InstanceID })
+		if at < 0 {
+			list = append(list, all[i:i+1:i+1])
+		} else {
+			list[at] = append(list[at], b)
+		}
+	}
+	return list
+}
+
+// phone is a device that nobody added: a plain softphone.
+func phone(aor wire.AOR, bindings []location.Binding) Device {
+	user := join(aor.User, aor.Host)
+	v := Device{Device: phoneName(aor, &bindings[0]), Kind: policy.PhoneKind, Instance: bindings[0].InstanceID, Users: []string{user}}
+	v.present(bindings)
+	return v
+}
+
+func phoneName(aor wire.AOR, b *location.Binding) string {
+	id := strings.Trim(b.InstanceID, "<>")
+	if id == "" {
+		id = b.Contact.Raw
+	}
+	return join(aor.User, aor.Host) + "/" + id
+}
+
+// present says where a device is.
+func (v *Device) present(bindings []location.Binding) {
+	now := time.Now()
+	for _, b := range bindings {
+		v.Contacts = append(v.Contacts, contactOf(b, now))
+		if b.Usable() && (!v.Online || b.Created.Before(*v.Since)) {
+			since := b.Created
+			v.Online, v.Since, v.Transport, v.Source = true, &since, b.Flow.Proto.String(), b.Flow.Remote.String()
+		}
+	}
+}
+
+// DeviceAdd adds a device, and the account of its password if it has one.
+func (d *Desk) DeviceAdd(ctx context.Context, n NewDevice) error {
+	user, domain, err := d.split(n.Device)
+	if err != nil {
+		return err
+	}
+	one := database.Device{AOR: wire.AOR{User: user, Host: domain}, Kind: n.Kind, Instance: canonicalInstance(n.Instance), Certificate: strings.ToLower(n.Certificate)}
+	if err := one.Validate(); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	if (n.MD5 == "" && n.SHA256 == "") == (n.Certificate == "") {
+		return fmt.Errorf("device %s needs either a certificate or a password: %w", n.Device, ErrInvalid)
+	}
+	if n.Certificate == "" {
+		if err := d.Add(ctx, Credentials{User: n.Device, MD5: n.MD5, SHA256: n.SHA256}); err != nil {
+			return err
+		}
+	} else if _, taken := d.Users.Get(user, domain); taken {
+		return fmt.Errorf("user %s: %w", join(user, domain), ErrExists)
+	}
+	err = d.Devices.Add(ctx, one)
+	if err != nil && n.Certificate == "" {
+		err = errors.Join(err, d.Users.Remove(ctx, user, domain))
+	}
+	switch {
+	case errors.Is(err, database.ErrExists):
+		return fmt.Errorf("device %s: %w", join(user, domain), ErrExists)
+	case errors.Is(err, database.ErrInstance), errors.Is(err, database.ErrCertificate):
+		return fmt.Errorf("device %s: %w: %w", join(user, domain), ErrExists, err)
+	}
+	return err
+}
+
+// canonicalInstance is the form in which instances are compared: as phones write a UUID in +sip.instance (RFC 5626, 4.1).
+func canonicalInstance(s string) string {
+	if s != "" && !strings.HasPrefix(s, "<") {
+		s = "<" + s + ">"
+	}
+	if uuid := "<urn:uuid:"; len(s) > len(uuid) && strings.EqualFold(s[:len(uuid)], uuid) {
+		return strings.ToLower(s)
+	}
+	return s
+}
+
+// DeviceRemove deletes a device that somebody added: its users are logged out, its registration, grants and account are gone. Of a plain phone it
+// removes the registration.
+func (d *Desk) DeviceRemove(ctx context.Context, name string) error {
+	one, err := d.DeviceShow(ctx, name)
+	if err != nil {
+		return err
+	}
+	if !one.Added {
+		owner, _, _ := strings.Cut(one.Device, "/")
+		return d.takeAway(ctx, owner, func(b *location.Binding) bool {
+			return slices.ContainsFunc(one.Contacts, func(c Contact) bool { return c.Contact == b.Contact.Raw })
+		}, fmt.Errorf("device %s: %w", name, ErrNotFound))
+	}
+	user, domain, err := d.split(one.Device)
+	if err != nil {
+		return err
+	}
+	aor := wire.AOR{User: user, Host: domain}
+	if err := d.Logins.LogoutAll(ctx, aor); err != nil {
+		return err
+	}
+	if err := d.Devices.Remove(ctx, aor); err != nil {
+		return err
+	}
+	if err := d.Users.Remove(ctx, user, domain); err != nil && !errors.Is(err, database.ErrNotFound) {
+		return err
+	}
+	if err := d.deregister(ctx, one.Device, "", location.Rejected); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// takeAway removes some bindings of an address-of-record, whose phones shall not come back: missing is the error if there are none.
+func (d *Desk) takeAway(ctx context.Context, owner string, some func(*location.Binding) bool, missing error) error {
+	user, domain, err := d.split(owner)
+	if err != nil {
+		return err
+	}
+	return d.change(ctx, wire.AOR{User: user, Host: domain}, location.Rejected, func(now []location.Binding) ([]location.Binding, error) {
+		keep := []location.Binding{}
+		for i := range now {
+			if !some(&now[i]) {
+				keep = append(keep, now[i])
+			}
+		}
+		if len(keep) == len(now) {
+			return nil, missing
+		}
+		return keep, nil
+	})
+}
+
+// change changes bindings and returns when that is on disk.
+func (d *Desk) change(ctx context.Context, aor wire.AOR, why location.Reason, fn func(now []location.Binding) ([]location.Binding, error)) error {
+	done := make(chan error, 1)
+	d.Bindings.Change(aor, why, fn, func(_ []location.Binding, err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// DeviceGrant lets a device log a user in, until a time if it is not zero.
+func (d *Desk) DeviceGrant(ctx context.Context, device, user string, until time.Time) error {
+	g, err := d.grant(device, user)
+	if err != nil {
+		return err
+	}
+	if _, ok := d.Users.Get(g.User.User, g.User.Host); !ok {
+		return fmt.Errorf("user %s: %w", join(g.User.User, g.User.Host), ErrNotFound)
+	}
+	if !until.IsZero() {
+		g.Until = until.Unix()
+	}
+	err = d.Devices.Grant(ctx, g)
+	if errors.Is(err, database.ErrNotFound) {
+		return fmt.Errorf("device %s: %w", device, ErrNotFound)
+	}
+	return err
+}
+
+// DeviceRevoke takes a grant back, and ends the login that it allowed.
+func (d *Desk) DeviceRevoke(ctx context.Context, device, user string) error {
+	g, err := d.grant(device, user)
+	if err != nil {
+		return err
+	}
+	err = d.Devices.Revoke(ctx, g.Device, g.User)
+	if errors.Is(err, database.ErrNotFound) {
+		return fmt.Errorf("grant of %s to %s: %w", user, device, ErrNotFound)
+	}
+	if l, ok := d.Devices.Login(g.User, g.Device); err == nil && ok && l.Method == policy.ByDevice.String() {
+		return d.Logins.Logout(ctx, g.User, g.Device)
+	}
+	return err
+}
+
+func (d *Desk) grant(device, user string) (g database.Grant, err error) {
+	if g.Device.User, g.Device.Host, err = d.split(device); err != nil {
+		return g, err
+	}
+	g.User.User, g.User.Host, err = d.split(user)
+	return g, err
+}
