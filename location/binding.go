@@ -20,10 +20,40 @@ type Binding struct {
 	Updated    time.Time
 	Flow       wire.FlowID // where the REGISTER came from
 	Behind     bool        // behind NAT: requests go to Flow, not to Contact's host
+	Lost       time.Time   // when Flow died and took the only way to the phone with it; zero while there is one
 	Path       []string    // RFC 3327 values, in order
-	InstanceID string      // +sip.instance without quotes; "" when absent
-	RegID      int         // RFC 5626; 0 when absent
+	InstanceID string      // +sip.instance without quotes, in canonical form; "" when absent
+	RegID      int         // RFC 5626: the flow of the instance that this binding stands for; 0 when the binding is one of RFC 3261
+	Epoch      uint32      // of the instance: its temporary GRUUs of other epochs are void (RFC 5627, 5.1)
 	UserAgent  string
+	Device     wire.AOR // the device somebody added on which the user is logged in with it; the zero value for a phone of the user's own
+	Certified  bool     // the REGISTER came over a connection whose client certificate names its sender
+}
+
+// Usable tells whether a request can reach the phone by this binding. One whose flow has died stays until it expires or the phone comes back, so that the
+// phone's GRUUs stay valid (RFC 5627, 5.4); nothing is sent by it (RFC 5626, 7).
+func (b *Binding) Usable() bool { return b.Lost.IsZero() }
+
+// DependsOnFlow tells whether the phone can be reached over Flow only, so that the binding is lost with it: behind NAT on a connection. A phone that
+// listens where its Contact says is connected to again, and an edge proxy where its Path says (RFC 3327, 5.4).
+func (b *Binding) DependsOnFlow() bool {
+	return b.Behind && len(b.Path) == 0 && b.Flow.Proto.Reliable()
+}
+
+// Stamp changes with every REGISTER that refreshes the binding, and outlives a restart: it tells temporary GRUUs apart (RFC 5627, 5.1). The most recent one of
+// an instance is made from the stamp of its most recently updated binding.
+func (b *Binding) Stamp() uint64 {
+	return uint64(b.Updated.UnixMilli())<<20 ^ uint64(b.CSeq)<<8 ^ uint64(b.RegID)
+}
+
+// Newest is the most recently updated binding of an instance; nil if it has none.
+func Newest(bs []Binding, instance string) (newest *Binding) {
+	for i := range bs {
+		if bs[i].InstanceID == instance && (newest == nil || bs[i].Updated.After(newest.Updated)) {
+			newest = &bs[i]
+		}
+	}
+	return newest
 }
 
 // byPreference puts the highest q first, and the most recently updated first among equals. RFC 3261, 16.6 leaves the order within one q to us.

@@ -1,6 +1,7 @@
 package location
 
 import (
+	"cmp"
 	"time"
 
 	"signalbox/internal/wire"
@@ -69,7 +70,7 @@ func (s *Service) commit(list []change) error {
 		c := &list[i]
 		sh := s.shard(c.e.aor)
 		sh.update.Lock()
-		s.publish(sh, c.e, c.st, reason(c.e.cur.Load(), c.st))
+		s.publish(sh, c.e, c.st, cmp.Or(c.why, reason(c.e.cur.Load(), c.st)))
 		sh.update.Unlock()
 		if c.e.cur.Load() == nil {
 			s.log.dead(c.e)

@@ -18,6 +18,10 @@ var errRecord = errors.New("damaged record")
 const (
 	flagBehind = 1 << iota
 	flagInParams
+	flagDevice
+	flagCertified
+	flagEpoch
+	flagLost
 )
 
 // appendRecord encodes bindings. The same bindings give the same bytes.
@@ -36,6 +40,18 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	var flags byte
 	if b.Behind {
 		flags |= flagBehind
+	}
+	if b.Device != (wire.AOR{}) {
+		flags |= flagDevice
+	}
+	if b.Certified {
+		flags |= flagCertified
+	}
+	if b.Epoch != 0 {
+		flags |= flagEpoch
+	}
+	if !b.Lost.IsZero() {
+		flags |= flagLost
 	}
 	// The instance stands in the contact's parameters nearly always: then its place is enough.
 	at := strings.Index(b.Params, b.InstanceID)
@@ -67,6 +83,15 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	dst = binary.AppendUvarint(dst, uint64(len(b.Path)))
 	for _, p := range b.Path {
 		dst = appendString(dst, p)
+	}
+	if flags&flagDevice != 0 {
+		dst = appendString(appendString(dst, b.Device.User), b.Device.Host)
+	}
+	if flags&flagEpoch != 0 {
+		dst = binary.AppendUvarint(dst, uint64(b.Epoch))
+	}
+	if flags&flagLost != 0 {
+		dst = binary.AppendVarint(dst, c.ms(b.Lost)-updated)
 	}
 	return dst
 }
@@ -111,7 +136,7 @@ type reader struct {
 
 func (r *reader) binding(b *Binding, c clock) {
 	flags := r.byte()
-	b.Behind = flags&flagBehind != 0
+	b.Behind, b.Certified = flags&flagBehind != 0, flags&flagCertified != 0
 	b.Contact = parseContact(r.string())
 	b.Params = r.string()
 	if flags&flagInParams != 0 {
@@ -142,6 +167,15 @@ func (r *reader) binding(b *Binding, c clock) {
 		for i := range b.Path {
 			b.Path[i] = r.string()
 		}
+	}
+	if flags&flagDevice != 0 {
+		b.Device.User, b.Device.Host = r.string(), r.string()
+	}
+	if flags&flagEpoch != 0 {
+		b.Epoch = uint32(r.count(math.MaxUint32))
+	}
+	if flags&flagLost != 0 {
+		b.Lost = c.time(updated + r.varint())
 	}
 }
 

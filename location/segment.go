@@ -13,8 +13,8 @@ import (
 // The bindings on disk are a log of segments, one for each commit. A segment is a version, the skew of the clock its times were taken by, and records: user,
 // host, bindings; no bindings say that the address has none any more. Of several records of one address the last counts.
 
-// segmentVersion is the first byte of a segment.
-const segmentVersion = 1
+// segmentVersion is the first byte of a segment. Version 1 knew fewer flags of a binding, and is read as it is.
+const segmentVersion = 2
 
 // segment is what memory knows of one: whose records it holds, dead ones included.
 type segment struct {
@@ -108,7 +108,7 @@ func (l *segments) committed(b *batch, id int64) {
 // loadSegment puts the records of a segment into the index, later ones over earlier ones.
 func (s *Service) loadSegment(id int64, data string) error {
 	r := reader{rest: data}
-	if r.byte() != segmentVersion {
+	if version := r.byte(); version < 1 || version > segmentVersion {
 		return fmt.Errorf("segment %d: damaged, or written by a newer version", id)
 	}
 	skew := r.varint()
@@ -144,7 +144,8 @@ func (s *Service) loadRecord(rec string, skew int64) (*state, error) {
 	s.loading = bs
 	now := s.clock.now()
 	first := firstExpiry(bs, s.clock)
-	if skew == 0 && now < first {
+	cut := s.cutOff(bs, now-skew)
+	if skew == 0 && now < first && !cut {
 		if len(bs) == 0 {
 			return nil, nil
 		}
@@ -153,11 +154,24 @@ func (s *Service) loadRecord(rec string, skew int64) (*state, error) {
 	for i := range bs {
 		b, off := &bs[i], time.Duration(skew)*time.Millisecond
 		b.Expires, b.Created, b.Updated = b.Expires.Add(off), b.Created.Add(off), b.Updated.Add(off)
+		if !b.Lost.IsZero() {
+			b.Lost = b.Lost.Add(off)
+		}
 	}
 	if bs = live(bs, firstExpiry(bs, s.clock), now, s.clock); len(bs) == 0 {
 		return nil, nil
 	}
 	return &state{rec: string(appendRecord(nil, s.clock, bs)), first: firstExpiry(bs, s.clock)}, nil
+}
+
+// cutOff marks the bindings that the last process took its connections from: no connection outlives it.
+func (s *Service) cutOff(bs []Binding, now int64) (found bool) {
+	for i := range bs {
+		if bs[i].Usable() && bs[i].DependsOnFlow() {
+			bs[i].Lost, found = s.clock.time(now), true
+		}
+	}
+	return found
 }
 
 // loaded ends the loading: addresses without bindings go, the others are watched.

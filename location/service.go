@@ -49,6 +49,16 @@ const (
 	Registered Reason = "registered" // bindings were added or refreshed
 	Expired    Reason = "expired"
 	Removed    Reason = "removed" // an update left fewer bindings than there were
+
+	// FlowLost: the connection that bindings depend on has died. They are kept, with Binding.Lost, but nothing is sent by them.
+	FlowLost Reason = "flow-lost"
+
+	// What is done to bindings from our side, in the words of RFC 3680 (4.7.1).
+	Created     Reason = "created"     // made by an administrator
+	Shortened   Reason = "shortened"   // they end earlier than was granted
+	Deactivated Reason = "deactivated" // taken away; the phone should register again at once
+	Probation   Reason = "probation"   // taken away; the phone should register again later
+	Rejected    Reason = "rejected"    // taken away; the phone should not register again
 )
 
 // Open loads the bindings that have not expired and starts the committer and the expiry wheel. The database must have the table binding (package

@@ -390,7 +390,9 @@ func TestReasons(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want := []string{"registered:  -> a", "registered: a -> a", "registered: a -> a b", "removed: a b -> b", "removed: b -> "}
+	s.Change(alice, Created, set(a), func([]Binding, error) {})
+	s.Change(alice, Rejected, set(), func([]Binding, error) {})
+	want := []string{"registered:  -> a", "registered: a -> a", "registered: a -> a b", "removed: a b -> b", "removed: b -> ", "created:  -> a", "rejected: a -> "}
 	if diff := cmp.Diff(want, log); diff != "" {
 		t.Error(diff)
 	}

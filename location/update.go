@@ -1,6 +1,7 @@
 package location
 
 import (
+	"cmp"
 	"errors"
 	"math/rand/v2"
 	"strconv"
@@ -18,6 +19,7 @@ type change struct {
 	after []Binding
 	done  func(after []Binding, err error)
 	gen   uint32 // e.gen when it was made
+	why   Reason // "" is what the numbers of bindings tell
 }
 
 // Update changes the bindings of one AOR, all or nothing (RFC 3261, 10.3 step 7): fn gets the live ones, pending updates of the same AOR included, and returns the new set, or an
@@ -27,14 +29,19 @@ type change struct {
 //
 // A store that fails gives a *wire.Error with code 500, too many updates waiting for it 503 with Retry-After.
 func (s *Service) Update(aor wire.AOR, fn func(now []Binding) ([]Binding, error), done func(after []Binding, err error)) {
-	after, err, queued := s.stage(aor, fn, done)
+	s.Change(aor, "", fn, done)
+}
+
+// Change is Update by somebody else than the phone: why is what Config.Changed is told; "" is Registered or Removed.
+func (s *Service) Change(aor wire.AOR, why Reason, fn func(now []Binding) ([]Binding, error), done func(after []Binding, err error)) {
+	after, err, queued := s.stage(aor, why, fn, done)
 	if !queued {
 		done(after, err)
 	}
 }
 
 // stage runs fn and puts the result into the queue; it is not queued if there is nothing to wait for.
-func (s *Service) stage(aor wire.AOR, fn func([]Binding) ([]Binding, error), done func([]Binding, error)) (after []Binding, err error, queued bool) {
+func (s *Service) stage(aor wire.AOR, why Reason, fn func([]Binding) ([]Binding, error), done func([]Binding, error)) (after []Binding, err error, queued bool) {
 	sh := s.shard(aor)
 	sh.update.Lock()
 	defer sh.update.Unlock()
@@ -61,10 +68,10 @@ func (s *Service) stage(aor wire.AOR, fn func([]Binding) ([]Binding, error), don
 		e = sh.insert(aor)
 	}
 	if s.store == nil {
-		s.publish(sh, e, st, reason(e.cur.Load(), st))
+		s.publish(sh, e, st, cmp.Or(why, reason(e.cur.Load(), st)))
 		return after, nil, false
 	}
-	if err := s.queue.push(change{e, st, after, done, e.gen}); err != nil {
+	if err := s.queue.push(change{e, st, after, done, e.gen, why}); err != nil {
 		sh.forget(e)
 		return nil, err, false
 	}

@@ -33,7 +33,7 @@ func (c *call) admit() error {
 	if len(c.routes) > 0 {
 		return wire.Errorf(403, "", "proxy: pre-loaded Route %s", c.routes[0]) // nobody may aim our requests
 	}
-	return nil
+	return c.checkContact()
 }
 
 // mayReach: the way to one of our phones is open to every member of its dialog. The way to another domain is open to our own side only, or a
@@ -150,9 +150,9 @@ func quoted(s string) (text, rest string) {
 	return b.String(), ""
 }
 
-// reachable tells whether a request for another domain may go to an address: never to this machine, nor into the network it stands in. Names
+// Reachable tells whether a request for another domain may go to an address: never to this machine, nor into the network it stands in. Names
 // and numbers in URIs come from strangers, and they would make the server their tunnel into the LAN.
-func (p *Proxy) reachable(h wire.Hop) bool {
+func (p *Proxy) Reachable(h wire.Hop) bool {
 	if p.AllowPrivate {
 		return true
 	}

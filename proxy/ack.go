@@ -16,7 +16,9 @@ func (c *call) forwardACK() error {
 	if c.looped() || c.checkMaxBreadth() != nil {
 		return nil
 	}
-	c.add(c.dialogTarget())
+	if c.findOtherSide() != nil {
+		return nil
+	}
 	b := &c.first
 	*b = branch{c: c, t: &c.targets[0], breadth: c.breadth}
 	b.sendACK()
@@ -28,7 +30,7 @@ func (b *branch) sendACK() {
 	switch {
 	case own:
 		b.pass(flow)
-	case b.t.foreign || b.t.direct:
+	case b.t.foreign || b.t.direct || b.t.routed:
 		b.c.p.Resolver.Resolve(b.leading(), func(hops []wire.Hop, err error) {
 			b.c.owner.Do(func() { b.passToFirst(hops) })
 		})

@@ -30,6 +30,8 @@ type call struct {
 	rerouted bool     // popping alone does not make routes: a strict router sent the request
 	dialog   dialog
 
+	aor wire.AOR // whose phones it is for, the zero value when it is for none of ours
+
 	// Who sent it.
 	user     wire.AOR // authenticated, the zero value otherwise
 	stranger bool     // let in without authentication
@@ -89,14 +91,23 @@ func (c *call) authenticate() error {
 	if !local || !from.IsSIP() {
 		realm = c.p.Domains.Primary()
 	}
+	aor, ok := c.p.Domains.AOR(from)
+	if c.p.Devices != nil && ok && c.certified(aor) {
+		c.user = aor
+		return c.permit()
+	}
 	id, refused := c.p.Auth.Verify(c.req, auth.Proxy, realm, c.tx.Flow.ID())
 	if refused != nil {
 		return refused
 	}
-	aor, ok := c.p.Domains.AOR(from)
-	if !ok || aor.User != id.User || aor.Host != id.Realm {
+	c.tx.Trust()
+	proven := wire.AOR{User: id.User, Host: id.Realm}
+	if c.p.Devices != nil && c.lacksCertificate(proven) {
+		return wire.Errorf(403, "Client Certificate Required", "proxy: %s without its certificate", proven)
+	}
+	if !ok || aor != proven && (c.p.Devices == nil || !c.mayUse(proven, aor)) {
 		return wire.Errorf(403, "", "proxy: %s@%s sent From %s", id.User, id.Realm, from.Raw)
 	}
 	c.user = aor
-	return nil
+	return c.permit()
 }

@@ -93,7 +93,7 @@ func (b *branch) find() {
 		b.send(b.fitting(flow, wire.Hop{Proto: flow.ID().Proto, Addr: flow.ID().Remote}))
 	case own:
 		b.send(flow)
-	case b.t.foreign || b.t.direct:
+	case b.t.foreign || b.t.direct || b.t.routed:
 		b.c.p.Resolver.Resolve(b.leading(), func(hops []wire.Hop, err error) {
 			b.c.owner.Do(func() { b.found(hops, err) })
 		})
@@ -113,11 +113,11 @@ func (b *branch) ownFlow() (transport.Flow, bool) {
 
 // leading is the URI that leads to the next hop: the first Route value, or the Request-URI, as a sips URI if the Request-URI is one.
 func (b *branch) leading() wire.URI {
-	uri := b.t.uri
-	if len(b.c.routes) == 0 {
+	uri, routes := b.t.uri, b.routes()
+	if len(routes) == 0 {
 		return uri
 	}
-	route, _ := wire.ParseAddress(b.c.routes[0]) // resolving what is no address fails
+	route, _ := wire.ParseAddress(routes[0]) // resolving what is no address fails
 	if uri.Scheme == "sips" {
 		route.URI.Scheme = "sips"
 	}
@@ -145,7 +145,7 @@ func (b *branch) found(hops []wire.Hop, err error) {
 func (b *branch) allowed(hops []wire.Hop) []wire.Hop {
 	var list []wire.Hop
 	for _, hop := range hops {
-		if len(list) < maxHops && (!b.t.foreign || b.c.p.reachable(hop)) {
+		if len(list) < maxHops && (!b.t.foreign || b.c.p.Reachable(hop)) && (!b.t.routed || atEdge(hop, b.t.flow)) {
 			list = append(list, hop)
 		}
 	}
@@ -217,7 +217,7 @@ func (b *branch) copy(flow transport.Flow) *wire.Request {
 	req := c.req.Clone()
 	req.SetURI(requestURI(b.t.uri)) // RFC 3261, 16.6 step 2
 	c.countHop(req)                 // RFC 3261, 16.6 step 3
-	c.route(req)                    // RFC 3261, 16.4, on the copy, and 16.6 step 6
+	b.route(req)                    // RFC 3261, 16.4, on the copy, and 16.6 step 6
 	b.recordRoute(req, flow)        // RFC 3261, 16.6 step 4
 	c.vouch(req)                    // RFC 3261, 16.6 step 5
 	b.limitBreadth(req)
@@ -245,23 +245,24 @@ func (c *call) countHop(req *wire.Request) {
 	req.SetMaxForwards(req.MaxForwards - 1)
 }
 
-// route leaves the Route values that 16.4 left, and makes the request fit for a strict router if one comes next. RFC 3261, 16.6 step 6
-func (c *call) route(req *wire.Request) {
+// route leaves the Route values that 16.4 left, or writes those that the target is reached by, and makes the request fit for a strict router if one comes
+// next. RFC 3261, 16.6 step 6; RFC 3327, 5.4
+func (b *branch) route(req *wire.Request) {
+	c, routes := b.c, b.routes()
 	for range c.popped {
 		wire.Pop(req, "Route")
 	}
-	if len(c.routes) == 0 {
+	if len(routes) == 0 {
 		if c.rerouted {
 			wire.Del(req, "Route")
 		}
 		return
 	}
-	routes := c.routes
 	first, err := wire.ParseAddress(routes[0])
 	if _, lr := first.URI.Param("lr"); err == nil && !lr {
 		routes = append(routes[1:len(routes):len(routes)], "<"+req.URI.Raw+">")
 		req.SetURI(requestURI(first.URI))
-	} else if !c.rerouted {
+	} else if !c.rerouted && len(c.routes) > 0 {
 		return
 	}
 	wire.Del(req, "Route")

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/gruu"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -81,10 +82,13 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 		Domains: wire.NewDomains([]string{"example.org"}, nil), Users: w, Auth: w, Location: w, Resolver: w, Network: w, Layer: w.layer,
 		Key: []byte(strings.Repeat("k", 32)),
 	}
+	var err error
+	if c.GRUU, err = gruu.New(c.Key); err != nil {
+		t.Fatal(err)
+	}
 	for _, fn := range set {
 		fn(&c)
 	}
-	var err error
 	if w.proxy, err = New(c); err != nil {
 		t.Fatal(err)
 	}

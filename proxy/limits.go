@@ -32,5 +32,9 @@ const (
 	serialRing = 25 * time.Second
 )
 
+// maxMember is the longest user name that a Record-Route value carries: it must fit in a URI twice. Whoever has a longer one loses, with the connection, the
+// calls that are up.
+const maxMember = 40
+
 // macSize is the length in bytes of the signature in a Record-Route value. 96 bits: forging one takes 2^95 requests on average.
 const macSize = 12

@@ -7,6 +7,8 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/gruu"
+	"signalbox/internal/policy"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -64,6 +66,11 @@ type Config struct {
 	Resolver Resolver
 	Network  transport.Network
 	Layer    Starter
+
+	GRUU *gruu.Maker // the registrar's; nil: there are none
+
+	Devices Devices               // nil: nobody added any
+	Policy  func() *policy.Policy // the one that holds now; nil: none
 
 	Key     []byte  // 32 random bytes or more, persisted: signs Record-Route values, so that calls outlive a restart
 	Inbound Inbound // "" means Authenticated

@@ -41,7 +41,10 @@ func (b *branch) appendToken(dst []byte, flow transport.Flow) []byte {
 	if c.dialog.valid {
 		return append(dst, c.dialog.text...)
 	}
-	t := token{caller: leg{foreign: c.stranger, flow: c.tx.Flow.ID()}, callee: leg{foreign: b.t.foreign, flow: flow.ID()}}
+	t := token{
+		caller: leg{foreign: c.stranger, flow: c.tx.Flow.ID(), routed: c.vias > 1, member: c.caller()},
+		callee: leg{foreign: b.t.foreign, flow: flow.ID(), routed: b.t.routed, member: c.callee(b.t)},
+	}
 	if b.large {
 		t.callee.flow = b.t.flow // not the connection made for this one request
 	}

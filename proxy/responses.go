@@ -62,7 +62,7 @@ func (b *branch) hearSuccess(res *wire.Response) {
 // hearFailure stores a 3xx to 6xx and goes on searching. RFC 3261, 16.7 step 4. We never recurse on a 3xx: whom to call next is the caller's choice.
 func (b *branch) hearFailure(res *wire.Response) {
 	c := b.c
-	if b.done {
+	if b.done || (res.StatusCode == 408 || res.StatusCode == 430) && b.another() {
 		return
 	}
 	b.end()
@@ -72,6 +72,8 @@ func (b *branch) hearFailure(res *wire.Response) {
 		f = final{code: 502}
 	case b.expired:
 		f = final{code: 408} // our own CANCEL's 487 is no news for the caller. RFC 3261, 16.8
+	case res.StatusCode == 430 && !b.t.foreign:
+		f = final{code: 480, err: wire.Errorf(480, "", "proxy: no flow of %s is left", b.t.uri.Raw)} // was for us (RFC 5626, 7)
 	}
 	b.note(f)
 	if f.code >= 600 {
@@ -136,8 +138,11 @@ func (b *branch) end() {
 	b.c.breadth += b.breadth
 }
 
-// fail ends a branch without a response.
+// fail ends a branch without a response, unless the same phone can be reached another way.
 func (b *branch) fail(err error) {
+	if b.another() {
+		return
+	}
 	b.end()
 	b.note(final{code: codeOf(err), err: err})
 }

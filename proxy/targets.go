@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"signalbox/internal/gruu"
 	"signalbox/internal/wire"
 	"signalbox/location"
 )
@@ -11,31 +12,59 @@ type target struct {
 	foreign bool     // found by its URI: not a phone of ours
 	flow    wire.FlowID
 	direct  bool // a phone that its URI reaches too: not behind NAT
+	routed  bool // an edge proxy is at the other end of the flow, and can be connected to again
 	q       int
+
+	binding *location.Binding // that it was found by; nil when it was found otherwise
+	next    *target           // another flow or contact of the same instance, for when this one fails
 }
 
 // findTargets fills the target set. RFC 3261, 16.5
 func (c *call) findTargets() error {
 	if c.dialog.valid {
-		c.add(c.dialogTarget())
-		return nil
+		return c.findOtherSide()
 	}
 	aor, local := c.p.Domains.AOR(c.uri)
 	if !local || hasMaddr(c.uri) { // the Request-URI is the only target: another domain's, or one that maddr names
 		c.add(target{uri: c.uri, foreign: true})
 		return nil
 	}
-	if !c.p.Users.Exists(aor.User, aor.Host) {
-		if c.stranger {
-			return wire.Errorf(480, "", "proxy: no user %s, asked by a stranger", aor) // who must not learn who exists: hardening 25
+	var of *gruu.Target
+	if gruu.Is(c.uri) && c.p.GRUU != nil {
+		t, ok := c.p.GRUU.Open(c.uri, aor)
+		if !ok {
+			return c.unknown("GRUU", aor)
 		}
-		return wire.Errorf(404, "", "proxy: no user %s", aor)
+		aor, of = t.AOR, &t
 	}
-	c.addBindings(c.p.Location.Lookup(aor))
+	if !c.p.Users.Exists(aor.User, aor.Host) {
+		return c.unknown("user", aor)
+	}
+	if c.p.Devices != nil {
+		if err := c.reachDevice(aor); err != nil {
+			return err
+		}
+	}
+	c.aor = aor
+	bindings := c.p.Location.Lookup(aor)
+	if of != nil {
+		if bindings = c.p.instance(bindings, of); of.Temporary && len(bindings) == 0 {
+			return c.unknown("GRUU", aor) // void since the phone has started anew, or has left (RFC 5627, 5.3 and 6.1)
+		}
+	}
+	c.addBindings(bindings)
 	if len(c.targets) == 0 {
-		return wire.Errorf(480, "", "proxy: %s has no contact", aor)
+		return wire.Errorf(480, "", "proxy: %s has no contact", aor) // RFC 5627, 6.1 for a public GRUU
 	}
 	return nil
+}
+
+// unknown is the answer for what does not exist. A stranger must not learn that: hardening 25
+func (c *call) unknown(what string, aor wire.AOR) error {
+	if c.stranger {
+		return wire.Errorf(480, "", "proxy: no %s %s, asked by a stranger", what, aor)
+	}
+	return wire.Errorf(404, "", "proxy: no %s %s", what, aor)
 }
 
 func (c *call) add(t target) {
@@ -45,35 +74,31 @@ func (c *call) add(t target) {
 	c.targets = append(c.targets, t)
 }
 
-// addBindings takes over the contacts in their order, highest q first.
+// addBindings takes over the contacts in their order, highest q first: of each instance only the most recently refreshed one, behind which its others wait
+// (instances.go).
 func (c *call) addBindings(bindings []location.Binding) {
 	for i := range bindings {
 		b := &bindings[i]
 		if len(c.targets) == maxBranches {
 			return
 		}
-		if superseded(bindings, i) || !c.suits(b) {
+		if !c.usable(b) || c.superseded(bindings, i) {
 			continue
 		}
-		c.add(target{uri: b.Contact, flow: b.Flow, direct: !b.Behind, q: b.Q})
+		c.add(c.bindingTarget(b))
+		if b.InstanceID != "" {
+			c.targets[len(c.targets)-1].next = c.otherFlows(bindings, b)
+		}
 	}
 }
 
-// superseded: another contact of the same instance was refreshed later. RFC 5627, 6.1
-func superseded(bindings []location.Binding, i int) bool {
-	if bindings[i].InstanceID == "" {
-		return false
-	}
-	for j := range bindings {
-		if j == i || bindings[j].InstanceID != bindings[i].InstanceID {
-			continue
-		}
-		if newer := bindings[j].Updated.Compare(bindings[i].Updated); newer > 0 || newer == 0 && j < i {
-			return true
-		}
-	}
-	return false
+// bindingTarget is the phone that a binding leads to.
+func (c *call) bindingTarget(b *location.Binding) target {
+	return target{uri: b.Contact, flow: b.Flow, direct: !b.Behind, routed: len(b.Path) > 0, q: b.Q, binding: b}
 }
+
+// usable: there is a way to the phone, and it suits the request.
+func (c *call) usable(b *location.Binding) bool { return b.Usable() && c.suits(b) }
 
 // suits: a sips address-of-record is called at sips contacts only, so that TLS leads from end to end; and a contact is one that SIP reaches.
 // RFC 3261, 16.6 step 7; RFC 5630, 5.3
@@ -82,16 +107,6 @@ func (c *call) suits(b *location.Binding) bool {
 		return b.Contact.Scheme == "sips"
 	}
 	return b.Contact.IsSIP()
-}
-
-// dialogTarget is the other side of the dialog: a phone's leg goes over the phone's flow whatever the request says; another domain's
-// goes where the Route or the Request-URI leads.
-func (c *call) dialogTarget() target {
-	to := c.dialog.to
-	if to.foreign {
-		return target{uri: c.uri, foreign: true}
-	}
-	return target{uri: c.uri, flow: to.flow, direct: len(c.routes) == 0 && c.p.direct(c.uri, to.flow)}
 }
 
 // direct tells whether a URI reaches the phone of a flow without NAT between: it names the very address the phone sends from. A port below

@@ -16,7 +16,7 @@ import (
 // A token is the user part of our Record-Route value: it carries the state of the dialog through the phones and back (RFC 3261, 16.6 step 4
 // lets a proxy do so), and proves that who sends it is a member of that dialog. The user part survives phones that drop unknown URI parameters.
 //
-//	base64url( version(1) mac(12) flags(1) [caller flow] [callee flow] )
+//	base64url( version(1) mac(12) flags(1) [caller flow, member] [callee flow, member] )
 //	mac = HMAC-SHA256( key, version flags flows len(Call-ID)(2) Call-ID caller's-tag )[:12]
 type token struct {
 	caller, callee leg
@@ -26,16 +26,27 @@ type token struct {
 type leg struct {
 	foreign bool        // reached by its URI: another domain
 	flow    wire.FlowID // one of our phones: reached over this flow
+	routed  bool        // an edge proxy is at the other end of the flow, and can be connected to again
+	member  member      // whose phone it is, so that it is found when it has changed its flow
+}
+
+// member is a registered phone: the user part of its address-of-record, unescaped, and what its bindings have in common (memberKey). The zero value is nobody.
+type member struct {
+	user string
+	key  uint64
 }
 
 const (
-	tokenVersion = 1
+	tokenVersion = 2
 
 	callerForeign = 1 << 0
 	calleeForeign = 1 << 1
+	callerRouted  = 1 << 2
+	calleeRouted  = 1 << 3
 
-	// A flow takes 1 byte of protocol and address kinds, twice an address and port, and the serial number of a connection.
-	maxFlow  = 1 + 2*18 + 8
+	// A flow takes 1 byte of protocol and address kinds, twice an address and port, and the serial number of a connection; its member the length of a
+	// name, the name and a key.
+	maxFlow  = 1 + 2*18 + 8 + 1 + maxMember + 8
 	minToken = 1 + macSize + 1
 	maxToken = minToken + 2*maxFlow
 
@@ -51,6 +62,7 @@ var encoding = base64.RawURLEncoding.Strict()
 // signer makes and checks tokens. Safe for concurrent use.
 type signer struct {
 	macs sync.Pool // of *keyed
+	seed uint64    // of memberKey
 }
 
 // keyed is one keyed hash and the room it works in, so that signing allocates nothing.
@@ -63,6 +75,8 @@ type keyed struct {
 func newSigner(key []byte) *signer {
 	s := &signer{}
 	key = append([]byte(nil), key...)
+	sum := sha256.Sum256(append([]byte("member"), key...))
+	s.seed = binary.BigEndian.Uint64(sum[:])
 	s.macs.New = func() any {
 		return &keyed{hash: hmac.New(sha256.New, key), text: make([]byte, 0, 256), sum: make([]byte, 0, sha256.Size)}
 	}
@@ -96,6 +110,12 @@ func (s *signer) sign(dst []byte, t token, callID, callerTag string) []byte {
 	if t.callee.foreign {
 		flags |= calleeForeign
 	}
+	if t.caller.routed {
+		flags |= callerRouted
+	}
+	if t.callee.routed {
+		flags |= calleeRouted
+	}
 	raw = append(raw, flags)
 	raw = t.caller.append(raw)
 	raw = t.callee.append(raw)
@@ -125,6 +145,8 @@ func (s *signer) verify(text, callID, fromTag, toTag string) (t token, fromCalle
 	}
 	t.caller.foreign = payload[0]&callerForeign != 0
 	t.callee.foreign = payload[0]&calleeForeign != 0
+	t.caller.routed = payload[0]&callerRouted != 0
+	t.callee.routed = payload[0]&calleeRouted != 0
 	rest, ok := t.caller.parse(payload[1:])
 	if ok {
 		rest, ok = t.callee.parse(rest)
@@ -134,7 +156,7 @@ func (s *signer) verify(text, callID, fromTag, toTag string) (t token, fromCalle
 
 // looksLikeToken tells a token, good or forged, from the user part of an ordinary URI: by its length, its version byte and its alphabet.
 func looksLikeToken(user string) bool {
-	if len(user) < encoding.EncodedLen(minToken) || user[0] != 'A' || user[1] < 'Q' || user[1] > 'f' {
+	if len(user) < encoding.EncodedLen(minToken) || user[0] != 'A' || user[1] < 'g' || user[1] > 'v' {
 		return false
 	}
 	for i := range len(user) {
@@ -166,6 +188,11 @@ func (l leg) append(dst []byte) []byte {
 	if l.flow.Proto.Reliable() {
 		dst = binary.BigEndian.AppendUint64(dst, l.flow.Serial)
 	}
+	dst = append(dst, byte(len(l.member.user)))
+	if l.member.user != "" {
+		dst = append(dst, l.member.user...)
+		dst = binary.BigEndian.AppendUint64(dst, l.member.key)
+	}
 	return dst
 }
 
@@ -193,7 +220,18 @@ func (l *leg) parse(b []byte) (rest []byte, ok bool) {
 		l.flow.Serial = binary.BigEndian.Uint64(b)
 		b = b[8:]
 	}
-	return b, true
+	if len(b) == 0 {
+		return nil, false
+	}
+	n := int(b[0])
+	if b = b[1:]; n == 0 {
+		return b, true
+	}
+	if len(b) < n+8 {
+		return nil, false
+	}
+	l.member = member{string(b[:n]), binary.BigEndian.Uint64(b[n:])}
+	return b[n+8:], true
 }
 
 // appendAddrPort writes an unknown address, the local one of a connection that is still being opened, as zeros.

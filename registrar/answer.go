@@ -9,15 +9,21 @@ import (
 	"signalbox/location"
 )
 
-// answer sends the 200: all current bindings, each with the seconds it has left, and the date (RFC 3261, 10.3 step 8). No extension is applied to
-// it, whatever the phone supports (RFC 3261, 8.2.4).
+// answer sends the 200: all current bindings, each with the seconds it has left, and the date (RFC 3261, 10.3 step 8); what extensions add to it
+// the phone supports (RFC 3261, 8.2.4).
 func (g *registration) answer(bindings []location.Binding) {
 	res := wire.NewResponse(g.req, 200, "", wire.NewTag())
 	now := time.Now()
-	var scratch [512]byte
+	var scratch [768]byte
 	for i := range bindings {
-		wire.Add(res, "Contact", string(appendContact(scratch[:0], &bindings[i], now)))
+		if b := &bindings[i]; b.Usable() && g.mayTell(b) {
+			value := appendContact(scratch[:0], b, now)
+			wire.Add(res, "Contact", string(g.appendGRUUs(value, bindings, b)))
+		}
 	}
+	g.answerPath(res)
+	g.answerOutbound(res)
+	g.answerIdentities(res)
 	if g.identity.Info != "" {
 		wire.Add(res, "Authentication-Info", g.identity.Info) // RFC 7616, 3.5
 	}

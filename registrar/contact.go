@@ -16,14 +16,16 @@ type contact struct {
 	q        int           // thousandths
 	interval time.Duration // 0 removes
 	instance string        // +sip.instance
-	regID    int
+	regID    int           // 0: a contact as in RFC 3261
 	behind   bool
+	device   wire.AOR // that somebody added, where a user logs in with it
 }
 
 // Errors of a Contact value, for the log.
 var (
 	errQ     = errors.New("registrar: q is not 0 to 1 with three digits")
 	errTwice = errors.New("registrar: parameter stands twice")
+	errRegID = errors.New("registrar: reg-id is not 1 to 2147483647")
 )
 
 // readContacts reads the Contact header field, if there is one.
@@ -90,10 +92,13 @@ func (g *registration) readContact(value string) (contact, error) {
 	if err != nil {
 		return contact{}, wire.Errorf(400, "Bad Contact", "registrar: contact %q: %w", value, err)
 	}
+	c.behind = len(g.path) > 0 || g.isBehind(c.uri)
+	if err := g.consult(&c, requested); err != nil {
+		return contact{}, err
+	}
 	if c.interval, err = g.grant(requested); err != nil {
 		return contact{}, err
 	}
-	c.behind = g.isBehind(c.uri)
 	return c, nil
 }
 
@@ -126,11 +131,15 @@ func (c *contact) readParams(params string) (expires string, err error) {
 			}
 			continue
 		case strings.EqualFold(name, "+sip.instance"):
-			c.instance = value
+			c.instance = canonicalInstance(value)
 		case strings.EqualFold(name, "reg-id"):
-			if id, err := strconv.ParseUint(value, 10, 31); err == nil {
-				c.regID = int(id)
+			id, err := strconv.ParseUint(value, 10, 31)
+			if err != nil || id == 0 {
+				return "", errRegID
 			}
+			c.regID = int(id)
+		case strings.EqualFold(name, "pub-gruu"), strings.EqualFold(name, "temp-gruu"):
+			continue // a phone cannot propose any (RFC 5627, 5.1)
 		}
 		b = append(b, p...)
 	}
@@ -161,7 +170,7 @@ func cutParam(s string) (param, rest string) {
 func (g *registration) grant(expires string) (time.Duration, error) {
 	if expires == "" {
 		if expires = wire.Get(g.req, "Expires"); expires == "" && !wire.Has(g.req, "Expires") {
-			return g.DefaultExpires, nil
+			return g.terms.usual, nil
 		}
 	}
 	seconds, ok := deltaSeconds(expires)
@@ -169,11 +178,11 @@ func (g *registration) grant(expires string) (time.Duration, error) {
 		seconds = 3600 // RFC 3261, 10.2: what is malformed means an hour
 	}
 	interval := time.Duration(seconds) * time.Second
-	if interval > 0 && interval < g.MinExpires { // which is an hour at most
-		least := strconv.FormatInt(int64((g.MinExpires+time.Second-1)/time.Second), 10)
+	if interval > 0 && interval < g.terms.least { // which is an hour at most
+		least := strconv.FormatInt(int64((g.terms.least+time.Second-1)/time.Second), 10)
 		return 0, wire.Errorf(423, "", "registrar: %v asked for", interval).With("Min-Expires", least)
 	}
-	return min(interval, g.MaxExpires), nil
+	return min(interval, g.terms.most), nil
 }
 
 // deltaSeconds reads 0 to 2**32-1 (RFC 3261, 20.19).

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/gruu"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
@@ -69,7 +70,12 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 	if w.location, err = location.Open(nil, location.Config{Volatile: true}); err != nil {
 		t.Fatal(err)
 	}
+	gruus, err := gruu.New(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
 	c := Config{
+		GRUU:     gruus,
 		Domains:  wire.NewDomains([]string{"example.org", "example.net"}, []string{"192.0.2.7"}),
 		Auth:     verifier,
 		Location: w.location,
@@ -103,14 +109,28 @@ func (w *world) bindings() []string {
 
 // line is a flow to a phone: it keeps what is sent.
 type line struct {
-	id   wire.FlowID
-	sent [][]byte
+	id     wire.FlowID
+	sent   [][]byte
+	closed []func(error)
 }
 
-func (l *line) ID() wire.FlowID            { return l.id }
-func (l *line) SentBy() netip.AddrPort     { return listener }
-func (l *line) OnClose(func(error)) func() { return func() {} }
-func (l *line) Send(b []byte) error        { l.sent = append(l.sent, b); return nil }
+func (l *line) ID() wire.FlowID        { return l.id }
+func (l *line) SentBy() netip.AddrPort { return listener }
+func (l *line) Send(b []byte) error    { l.sent = append(l.sent, b); return nil }
+
+func (l *line) OnClose(fn func(error)) (stop func()) {
+	at := len(l.closed)
+	l.closed = append(l.closed, fn)
+	return func() { l.closed[at] = func(error) {} }
+}
+
+// close breaks the connection.
+func (l *line) close() {
+	for _, fn := range l.closed {
+		fn(transport.ErrClosed)
+	}
+}
+
 func (l *line) heard(t testing.TB) (codes []int) {
 	for _, b := range l.sent {
 		codes = append(codes, parse(t, string(b)).(*wire.Response).StatusCode)
@@ -138,6 +158,12 @@ func (w *world) phone(user, address string) *phone {
 		w: w, line: &line{id: wire.FlowID{Proto: wire.UDP, Local: listener, Remote: netip.MustParseAddrPort(address)}},
 		user: user, pass: user, realm: "example.org", uri: "sip:example.org", from: at, to: at, callID: user + "@" + address,
 	}
+}
+
+// connect gives the phone a new connection.
+func (p *phone) connect(serial uint64, proto wire.Proto) *line {
+	p.line = &line{id: wire.FlowID{Proto: proto, Local: listener, Remote: p.line.id.Remote, Serial: serial}}
+	return p.line
 }
 
 // request is a REGISTER with the given header lines.

@@ -23,8 +23,16 @@ const (
 	// maxCallID is the most bytes of a Call-ID, which is kept with each binding. Phones send 20 to 80.
 	maxCallID = 256
 
+	// maxPath is the most proxies a REGISTER may have come by, and maxPathValue the most bytes each writes of itself. There is one in front of most
+	// networks, and hardly ever more than two.
+	maxPath, maxPathValue = 5, 512
+
 	// maxUserAgent is how many bytes of User-Agent are kept with a binding; the rest is cut off.
 	maxUserAgent = 128
+
+	// flowTimer is after how many seconds at the latest a phone that knows outbound shows that its flow lives: over UDP before a NAT forgets it after 30 s,
+	// over connections often enough for a call to find a living one (RFC 5626, 4.4.1 and 4.4.2 propose the same).
+	flowTimerUDP, flowTimerStream = 29, 120
 
 	// firstPort is the lowest port at which a phone may ask to be called directly. Below are the services of other programs.
 	firstPort = 1024

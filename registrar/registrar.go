@@ -2,12 +2,13 @@ package registrar
 
 import (
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/gruu"
+	"signalbox/internal/policy"
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
 	"signalbox/location"
@@ -16,12 +17,16 @@ import (
 // Auth proves who sent a request.
 type Auth interface {
 	Verify(req *wire.Request, scope auth.Scope, realm string, from wire.FlowID) (auth.Identity, *wire.Error)
+	Age(id auth.Identity) time.Duration
+	Moved(id auth.Identity, from wire.FlowID) bool
+	Again(req *wire.Request, scope auth.Scope, realm string, from wire.FlowID) *wire.Error
 }
 
 // Location keeps the bindings.
 type Location interface {
 	Lookup(aor wire.AOR) []location.Binding
 	Update(aor wire.AOR, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
+	Change(aor wire.AOR, why location.Reason, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
 }
 
 // Local knows our own listeners.
@@ -41,6 +46,10 @@ type Config struct {
 	Auth     Auth
 	Location Location
 	Local    Local
+	GRUU     *gruu.Maker // nil: none are given out
+
+	Logins Logins                // devices that somebody added, and who is on them; nil: there are none
+	Policy func() *policy.Policy // the one that holds now; nil: none
 
 	MinExpires, DefaultExpires, MaxExpires time.Duration // of a binding, whole seconds
 	MaxContacts                            int           // bindings of an address
@@ -64,7 +73,10 @@ func (c *Config) Validate() error {
 }
 
 // Registrar answers REGISTER. It implements transaction.Handler.
-type Registrar struct{ Config }
+type Registrar struct {
+	Config
+	flows flows
+}
 
 // New makes a registrar.
 func New(c Config) (*Registrar, error) {
@@ -83,7 +95,7 @@ func New(c Config) (*Registrar, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Registrar{c}, nil
+	return &Registrar{Config: c}, nil
 }
 
 // registration is one REGISTER under way.
@@ -94,13 +106,20 @@ type registration struct {
 	domain   string
 	identity auth.Identity
 	aor      wire.AOR
+	options  options
+	vias     int // proxies it came by, and the phone
+	path     []string
 	all      bool // Contact: *
 	contacts []contact
+	outbound bool // reg-id counts, and the phone knows outbound (RFC 5626, 6)
+	terms    terms
+	door     door
 }
 
 // ServeSIP processes one REGISTER (RFC 3261, 8.2.5) in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
 func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 	g := &registration{Registrar: r, tx: tx, req: tx.Request}
+	g.terms = terms{least: r.MinExpires, usual: r.DefaultExpires, most: r.MaxExpires, contacts: r.MaxContacts}
 	for _, step := range [...]func(*registration) error{
 		(*registration).inspect,         // RFC 3261, 8.2.1 and 8.2.2.2
 		(*registration).findDomain,      // RFC 3261, 10.3 step 1
@@ -108,7 +127,9 @@ func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 		(*registration).authenticate,    // RFC 3261, 10.3 step 3
 		(*registration).findAOR,         // RFC 3261, 10.3 step 5, first, because step 4 asks whose it is
 		(*registration).authorize,       // RFC 3261, 10.3 step 4
+		(*registration).readPath,        // RFC 3327, 5.3
 		(*registration).readContacts,    // RFC 3261, 10.3 step 6
+		(*registration).readFlows,       // RFC 5626, 6
 	} {
 		if err := step(g); err != nil {
 			return err
@@ -151,17 +172,11 @@ func (g *registration) findDomain() error {
 	return nil
 }
 
-// checkExtensions refuses what must be understood and is not: no extension is (RFC 3261, 8.2.2.3).
-func (g *registration) checkExtensions() error {
-	if required := wire.List(g.req, "Require"); len(required) > 0 {
-		tags := strings.Join(required, ", ")
-		return wire.Errorf(420, "", "registrar: Require: %s", tags).With("Unsupported", tags)
-	}
-	return nil
-}
-
 // authenticate finds out who sends the request.
 func (g *registration) authenticate() error {
+	if g.Logins != nil && g.showsCertificate() {
+		return nil
+	}
 	id, refused := g.Auth.Verify(g.req, auth.Registrar, g.domain, g.tx.Flow.ID())
 	if refused != nil {
 		return refused
@@ -180,11 +195,14 @@ func (g *registration) findAOR() error {
 	return nil
 }
 
-// authorize lets users change their own registrations only. From is who asks: it must be the user too, as long as nobody registers for
-// another (RFC 3261, 10.2 From).
+// authorize lets users change their own registrations only, and devices those of users that they may log in. From is who asks (RFC 3261, 10.2 From): it must be
+// the one who was proven.
 func (g *registration) authorize() error {
 	from, ours := g.Domains.AOR(g.req.From.URI)
 	user := wire.AOR{User: g.identity.User, Host: g.identity.Realm}
+	if ours && from == user && g.Logins != nil {
+		return g.findDoor(user)
+	}
 	if g.aor != user || !ours || from != user {
 		return wire.Errorf(403, "", "registrar: %s as %q for %s", user, g.req.From.URI.Raw, g.aor)
 	}

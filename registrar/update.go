@@ -18,6 +18,15 @@ func (g *registration) update() {
 		g.answer(g.Location.Lookup(g.aor))
 		return
 	}
+	if device, begins := g.logsIn(); begins {
+		g.logIn(device)
+		return
+	}
+	g.bind()
+}
+
+// bind asks the location service for the change.
+func (g *registration) bind() {
 	g.Location.Update(g.aor, g.apply, func(after []location.Binding, err error) {
 		g.tx.Owner().Do(func() { g.finish(after, err) })
 	})
@@ -33,6 +42,7 @@ func (g *registration) finish(after []location.Binding, err error) {
 	if g.Metrics.Changed != nil {
 		g.Metrics.Changed(len(after))
 	}
+	g.watchFlow(after)
 	g.answer(after)
 }
 
@@ -44,31 +54,36 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 				return nil, err
 			}
 		}
-		return nil, nil
+		return g.notOurs(now), nil
 	}
 	after := append(make([]location.Binding, 0, len(now)+len(g.contacts)), now...)
 	for i := range g.contacts {
 		c := &g.contacts[i]
-		at := slices.IndexFunc(after, func(b location.Binding) bool { return b.Contact.Equal(c.uri) })
+		at := c.find(after)
 		if at >= 0 {
 			if err := g.inOrder(&after[at]); err != nil {
 				return nil, err
 			}
+			if err := g.mayReplace(&after[at]); err != nil {
+				return nil, err
+			}
 		}
+		epoch := g.epoch(after, c)
 		switch {
 		case at < 0 && c.interval == 0: // nothing to remove
 		case at < 0:
-			after = append(after, g.binding(c, time.Time{}))
+			after = append(after, g.binding(c, time.Time{}, epoch))
 		case c.interval == 0:
 			after = slices.Delete(after, at, at+1)
 		default:
-			after[at] = g.binding(c, after[at].Created)
+			after[at] = g.binding(c, after[at].Created, epoch)
 		}
 	}
-	if len(after) > g.MaxContacts && len(after) > len(now) {
+	after = g.tidy(after)
+	if len(after) > g.terms.contacts && len(after) > len(now) {
 		return nil, wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts for %s", len(after), g.aor)
 	}
-	return after, nil
+	return g.limitDevices(now, after)
 }
 
 // inOrder refuses a request that a later one from the same phone has overtaken. RFC 3261, 10.3 says that it fails, and RFC 3261, 12.2.2 which
@@ -81,7 +96,7 @@ func (g *registration) inOrder(b *location.Binding) error {
 }
 
 // binding is the binding that a contact asks for; created is zero for a new one.
-func (g *registration) binding(c *contact, created time.Time) location.Binding {
+func (g *registration) binding(c *contact, created time.Time, epoch uint32) location.Binding {
 	now := time.Now()
 	if created.IsZero() {
 		created = now
@@ -90,9 +105,10 @@ func (g *registration) binding(c *contact, created time.Time) location.Binding {
 	return location.Binding{
 		Contact: c.uri, Params: c.params, Q: c.q,
 		CallID: g.req.CallID, CSeq: g.req.CSeq.Seq,
-		Expires: now.Add(c.interval), Created: created, Updated: now,
+		Expires: g.endOf(now, created, c.interval), Created: created, Updated: now,
 		Flow: g.tx.Flow.ID(), Behind: c.behind,
-		InstanceID: c.instance, RegID: c.regID,
+		Path: g.path, InstanceID: c.instance, RegID: c.regID, Epoch: epoch,
 		UserAgent: agent[:min(len(agent), maxUserAgent)],
+		Device:    c.device, Certified: g.door.certified,
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"iter"
 	"os"
@@ -27,6 +28,7 @@ type operations interface {
 	Registrations(ctx context.Context) ([]console.Registration, error)
 	Registration(ctx context.Context, name string) (console.Registration, error)
 	Deregister(ctx context.Context, name, contact string) error
+	Feed(ctx context.Context, since string, follow bool, out io.Writer) error
 }
 
 // desk is where a command does its work.
@@ -119,10 +121,16 @@ func openDesk(ctx context.Context, c *config, domains *wire.Domains) (*console.D
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	bindings, err := location.Open(db.SQL(), location.Config{Volatile: c.volatile})
+	journal, err := db.Journal(ctx, nil)
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
-	closeDesk := func(ctx context.Context) error { return errors.Join(bindings.Close(ctx), db.Close()) }
-	return &console.Desk{Users: users, Bindings: bindings, Domains: domains}, closeDesk, nil
+	bindings, err := location.Open(db.SQL(), location.Config{Volatile: c.volatile, Changed: feed{journal}.changed})
+	if err != nil {
+		return nil, nil, errors.Join(err, journal.Close(ctx), db.Close())
+	}
+	closeDesk := func(ctx context.Context) error {
+		return errors.Join(bindings.Close(ctx), journal.Close(ctx), db.Close())
+	}
+	return &console.Desk{Users: users, Bindings: bindings, Domains: domains, Events: journal}, closeDesk, nil
 }

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func (a *app) root() *cobra.Command {
-	root := a.group("signalbox", "SIP registrar and proxy", a.dev(), a.serve(), a.config(), a.user(), a.reg(), a.version())
+	root := a.group("signalbox", "SIP registrar and proxy", a.dev(), a.serve(), a.config(), a.user(), a.reg(), a.eventsCommand(), a.version())
 	root.Long = "Signalbox is a SIP registrar and proxy.\n\nTry it:        signalbox dev\nIn production: signalbox serve --config /etc/signalbox/signalbox.toml"
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `FILE` (default: ./signalbox.toml, or /etc/signalbox/signalbox.toml)")
@@ -139,12 +139,23 @@ func (a *app) config() *cobra.Command {
 }
 
 func configRows(c *config) [][]string {
-	certificate := c.cert
+	certificate := "local CA in " + c.dataDir()
 	switch {
-	case len(c.tls) == 0:
+	case len(c.tls)+len(c.https) == 0:
 		certificate = "none"
-	case certificate == "":
-		certificate = "local CA in " + c.dataDir()
+	case len(c.certs) > 0:
+		var files []string
+		for _, p := range c.certs {
+			files = append(files, p.cert)
+		}
+		certificate = listOf(files)
+	}
+	clients := "are not asked for a certificate"
+	if c.clientCA != "" {
+		clients = "may show a certificate signed by " + c.clientCA
+		if c.clientRequired {
+			clients = "must show a certificate signed by " + c.clientCA
+		}
 	}
 	location := "on disk"
 	if c.volatile {
@@ -155,7 +166,10 @@ func configRows(c *config) [][]string {
 		{"udp", listOf(c.udp)},
 		{"tcp", listOf(c.tcp)},
 		{"tls", listOf(c.tls)},
+		{"https", listOf(c.https)},
+		{"http", listOf(c.http)},
 		{"certificate", certificate},
+		{"tls clients", clients},
 		{"database", c.database},
 		{"registrations", location},
 		{"inbound", c.inbound},

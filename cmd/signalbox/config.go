@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +18,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"signalbox/internal/policy"
+	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
 	"signalbox/registrar"
@@ -34,11 +37,16 @@ type configFile struct {
 		HTTP      any `toml:"http"`
 		Advertise any `toml:"advertise"` // as the listeners, but IP addresses
 	} `toml:"listen"`
+	Web struct {
+		Origins any `toml:"origins"` // as the listeners, but origins of web pages
+	} `toml:"web"`
 	TLS struct {
-		Cert  string `toml:"cert"`
-		Key   string `toml:"key"`
-		CA    string `toml:"ca"`
-		Local bool   `toml:"local"`
+		Cert       any    `toml:"cert"` // as the listeners, but files
+		Key        any    `toml:"key"`
+		CA         string `toml:"ca"`
+		Local      bool   `toml:"local"`
+		ClientCA   string `toml:"client_ca"`
+		ClientAuth string `toml:"client_auth"`
 	} `toml:"tls"`
 	Store struct {
 		Database string `toml:"database"`
@@ -51,6 +59,9 @@ type configFile struct {
 	Proxy struct {
 		AllowPrivate bool `toml:"allow_private"`
 	} `toml:"proxy"`
+	Policy struct {
+		File string `toml:"file"`
+	} `toml:"policy"`
 	Limits limits `toml:"limits"`
 	Log    struct {
 		Level  string `toml:"level"`
@@ -86,19 +97,27 @@ const levelTrace = slog.LevelDebug - 4
 
 // config is a checked configuration with all defaults filled in.
 type config struct {
-	domains       []string
-	aliases       []string     // addresses that count as the first domain (dev)
-	udp, tcp, tls []string     // listen addresses, "IP:PORT" or ":PORT"
-	advertise     []netip.Addr // at most one of each family
-	cert, key, ca string       // files; no cert: a local CA in the data directory
-	database      string       // path of the SQLite file
-	volatile      bool         // bindings are not stored
-	inbound       string
-	sha256First   bool
-	allowPrivate  bool
-	limits        limits
-	level         slog.Level
-	format        string // auto, text, json
+	domains        []string
+	aliases        []string     // addresses that count as the first domain (dev)
+	udp, tcp, tls  []string     // listen addresses, "IP:PORT" or ":PORT"
+	https, http    []string     // the same, for web pages and SIP over WebSocket
+	httpsUnasked   bool         // https is our default: nobody asked for it, so where the port is taken we do without
+	origins        []string     // whose web pages may connect, besides our own
+	advertise      []netip.Addr // at most one of each family
+	certs          []pair       // none: a local CA in the data directory
+	ca             string       // file: who signs other servers' certificates
+	clientCA       string       // file: who signs clients' certificates; "": they are not asked for one
+	clientRequired bool         // no connection without one
+	database       string       // path of the SQLite file
+	volatile       bool         // bindings are not stored
+	inbound        string
+	sha256First    bool
+	allowPrivate   bool
+	policyFile     string         // "" for none
+	policy         *policy.Policy // nil for none
+	limits         limits
+	level          slog.Level
+	format         string // auto, text, json
 
 	places *places // nil without a file
 }
@@ -110,6 +129,7 @@ func (c *config) dataDir() string { return filepath.Dir(c.database) }
 func serveDefaults() *config {
 	return &config{
 		udp: []string{":5060"}, tcp: []string{":5060"}, tls: []string{":5061"},
+		https: []string{":8443"}, httpsUnasked: true,
 		database: "signalbox.db",
 		inbound:  "authenticated",
 		level:    slog.LevelInfo,
@@ -128,7 +148,7 @@ func loadConfig(path string, c *config) (*config, error) {
 	p := newPlaces(path, doc)
 	var f configFile
 	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&f); err != nil {
-		return nil, p.decodeErrors(err)
+		return nil, p.decodeErrors(err, reflect.TypeFor[configFile]())
 	}
 	c.places = p
 	check := checker{places: p}
@@ -154,8 +174,10 @@ func (k *checker) file(c *config, f *configFile) {
 	k.addresses("listen.udp", f.Listen.UDP, &c.udp)
 	k.addresses("listen.tcp", f.Listen.TCP, &c.tcp)
 	k.addresses("listen.tls", f.Listen.TLS, &c.tls)
-	k.notBuilt("listen.https", f.Listen.HTTPS)
-	k.notBuilt("listen.http", f.Listen.HTTP)
+	k.addresses("listen.https", f.Listen.HTTPS, &c.https)
+	k.addresses("listen.http", f.Listen.HTTP, &c.http)
+	c.httpsUnasked = c.httpsUnasked && f.Listen.HTTPS == nil
+	k.origins(c, f.Web.Origins)
 	k.advertise(c, f.Listen.Advertise)
 	k.tls(c, f)
 	k.store(c, f)
@@ -163,12 +185,13 @@ func (k *checker) file(c *config, f *configFile) {
 	c.sha256First = f.Auth.SHA256First
 	c.allowPrivate = f.Proxy.AllowPrivate
 	k.limits(c, f.Limits)
+	k.policy(c, f.Policy.File)
 	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
 	level := "info"
 	k.choice("log.level", f.Log.Level, &level, "error", "warn", "info", "debug", "trace")
 	c.level = map[string]slog.Level{"error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug, "trace": levelTrace}[level]
-	if len(c.udp)+len(c.tcp)+len(c.tls) == 0 {
-		k.bad("listen", "everything is turned off: give at least one of udp, tcp, tls")
+	if len(c.udp)+len(c.tcp)+len(c.tls)+len(c.https)+len(c.http) == 0 {
+		k.bad("listen", "everything is turned off: give at least one of udp, tcp, tls, https, http")
 	}
 }
 
@@ -260,11 +283,13 @@ func checkAddress(s string) error {
 	return nil
 }
 
-func (k *checker) notBuilt(key string, value any) {
-	var addresses []string
-	k.addresses(key, value, &addresses)
-	if len(addresses) > 0 {
-		k.bad(key, `not built yet: this version has no web pages and no SIP over WebSocket; use "" or leave it out`)
+func (k *checker) origins(c *config, value any) {
+	for _, s := range k.list("web.origins", value) {
+		if err := transport.ParseOrigin(s.value); err != nil {
+			k.bad(s.key, "%v", err)
+			continue
+		}
+		c.origins = append(c.origins, s.value)
 	}
 }
 
@@ -278,29 +303,6 @@ func (k *checker) advertise(c *config, value any) {
 			k.bad(s.key, "one address of each family at most")
 		default:
 			c.advertise = append(c.advertise, addr.Unmap())
-		}
-	}
-}
-
-func (k *checker) tls(c *config, f *configFile) {
-	c.cert, c.key, c.ca = k.path(f.TLS.Cert), k.path(f.TLS.Key), k.path(f.TLS.CA)
-	switch {
-	case (c.cert == "") != (c.key == ""):
-		key := "tls.cert"
-		if c.cert == "" {
-			key = "tls.key"
-		}
-		k.bad(key, "cert and key go together: give both files, or neither for a local CA")
-		return
-	case c.cert != "" && f.TLS.Local:
-		k.bad("tls.local", "either the files cert and key, or local = true")
-	}
-	for _, file := range []struct{ key, path string }{{"tls.cert", c.cert}, {"tls.key", c.key}, {"tls.ca", c.ca}} {
-		if file.path == "" {
-			continue
-		}
-		if _, err := os.Stat(file.path); err != nil {
-			k.bad(file.key, "%v", err)
 		}
 	}
 }

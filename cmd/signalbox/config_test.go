@@ -28,7 +28,7 @@ func TestConfigErrors(t *testing.T) {
 		{"unknown key", "domain = \"example.org\"\n[listen]\nupd = \":5060\"\n",
 			"sb.toml:3:1: unknown key listen.upd; known here: udp, tcp, tls, https, http, advertise\n    upd = \":5060\"\n    ^"},
 		{"unknown table", "domain = \"example.org\"\n[media]\nturn = \":3478\"\n",
-			"sb.toml:2:2: unknown key media; known here: domain, domains, listen, tls, store, auth, proxy, limits, log\n    [media]\n     ^"},
+			"sb.toml:2:2: unknown key media; known here: domain, domains, listen, web, tls, store, auth, proxy, limits, log\n    [media]\n     ^"},
 		{"wrong type", "domain = 7\n", "sb.toml:1:10: domain: wrong type: want a string in quotes\n    domain = 7\n             ^"},
 		{"wrong type of a listener", "domain = \"example.org\"\n[listen]\nudp = 5060\n",
 			"sb.toml:3:7: listen.udp: wrong type: want a string in quotes or a list of strings\n    udp = 5060\n          ^"},
@@ -42,10 +42,11 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:3:17: listen.tls[1]: \":99999\" is not an address to listen on: want \"IP:PORT\" or \":PORT\"\n    tls = [\":5061\", \":99999\"]\n                    ^"},
 		{"twice", "domain = \"example.org\"\n[listen]\nudp = [\":5060\", \":5060\"]\n",
 			"sb.toml:3:17: listen.udp[1]: :5060 is listed twice\n    udp = [\":5060\", \":5060\"]\n                    ^"},
-		{"all off", "domain = \"example.org\"\n[listen]\nudp = \"\"\ntcp = \"\"\ntls = \"\"\n",
-			"sb.toml: listen: everything is turned off: give at least one of udp, tcp, tls"},
-		{"not built", "domain = \"example.org\"\n[listen]\nhttps = \":443\"\n",
-			"sb.toml:3:9: listen.https: not built yet: this version has no web pages and no SIP over WebSocket; use \"\" or leave it out\n    https = \":443\"\n            ^"},
+		{"all off", "domain = \"example.org\"\n[listen]\nudp = \"\"\ntcp = \"\"\ntls = \"\"\nhttps = \"\"\n",
+			"sb.toml: listen: everything is turned off: give at least one of udp, tcp, tls, https, http"},
+		{"origin", "domain = \"example.org\"\n[web]\norigins = [\"https://example.org\", \"example.org/phone\"]\n",
+			"sb.toml:3:35: web.origins[1]: \"example.org/phone\" is not the origin of a web page: want \"https://HOST\", \"https://HOST:PORT\", \"https://HOST:*\" or \"*\"\n" +
+				"    origins = [\"https://example.org\", \"example.org/phone\"]\n                                      ^"},
 		{"bad domain", "domain = \"sip:example.org\"\n",
 			"sb.toml:1:10: domain: \"sip:example.org\" is not a domain name: a host name such as example.org, without port or user\n    domain = \"sip:example.org\"\n             ^"},
 		{"bad domain in a list", "domains = [\"example.org\", \"exa mple.net\"]\n",
@@ -55,6 +56,14 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:2:11: domains: give domain or domains, not both\n    domains = [\"example.net\"]\n              ^"},
 		{"key without certificate", "domain = \"example.org\"\ntls.key = \"main.go\"\n",
 			"sb.toml:2:11: tls.key: cert and key go together: give both files, or neither for a local CA\n    tls.key = \"main.go\"\n              ^"},
+		{"two certificates and one key", "domain = \"example.org\"\ntls.cert = [\"main.go\", \"cli.go\"]\ntls.key = \"main.go\"\n",
+			"sb.toml:2:12: tls.cert: cert and key go together: give both files, or neither for a local CA\n    tls.cert = [\"main.go\", \"cli.go\"]\n               ^"},
+		{"no such client CA", "domain = \"example.org\"\ntls.client_ca = \"/nowhere/ca.pem\"\n",
+			"sb.toml:2:17: tls.client_ca: stat /nowhere/ca.pem: no such file or directory\n    tls.client_ca = \"/nowhere/ca.pem\"\n                    ^"},
+		{"client_auth without a CA", "domain = \"example.org\"\n[tls]\nclient_auth = \"required\"\n",
+			"sb.toml:3:15: tls.client_auth: needs client_ca: the file with the CA that has signed the clients' certificates\n    client_auth = \"required\"\n                  ^"},
+		{"client_auth", "domain = \"example.org\"\n[tls]\nclient_ca = \"/dev/null\"\nclient_auth = \"maybe\"\n",
+			"sb.toml:4:15: tls.client_auth: \"maybe\": want one of optional, required\n    client_auth = \"maybe\"\n                  ^"},
 		{"choice", "domain = \"example.org\"\nauth = { inbound = \"all\" }\n",
 			"sb.toml:2:20: auth.inbound: \"all\": want one of authenticated, any\n    auth = { inbound = \"all\" }\n                       ^"},
 		{"database", "domain = \"example.org\"\n[store]\ndatabase = \"postgres://localhost/sip\"\n",
@@ -107,7 +116,10 @@ domains = ["example.org", "[2001:DB8::1]"]
 udp = ["192.0.2.1:5060", "[2001:db8::1]:5060"]
 tcp = ""
 tls = []
-http = ""
+https = ""
+http = "127.0.0.1:8080"
+[web]
+origins = "https://example.net:*"
 [store]
 database = "sqlite:data/sb.db"
 location = "memory"
@@ -126,6 +138,8 @@ level = "trace"
 	want := &config{
 		domains:  []string{"example.org", "2001:db8::1"},
 		udp:      []string{"192.0.2.1:5060", "[2001:db8::1]:5060"},
+		http:     []string{"127.0.0.1:8080"},
+		origins:  []string{"https://example.net:*"},
 		database: filepath.Join(filepath.Dir(path), "data/sb.db"),
 		volatile: true,
 		inbound:  "any",

@@ -48,16 +48,33 @@ func newPlaces(file string, doc []byte) *places {
 	p := &places{file: file, doc: doc, at: map[string]int{}}
 	var parser unstable.Parser
 	parser.Reset(doc)
-	table := ""
+	table, counts := "", map[string]int{}
 	for parser.NextExpression() {
 		switch node := parser.Expression(); node.Kind {
 		case unstable.Table:
 			table = joinKey("", node.Key())
+			// [rule.when] belongs to the latest [[rule]].
+			if first, rest, ok := strings.Cut(table, "."); ok && counts[first] > 0 {
+				table = fmt.Sprintf("%s[%d].%s", first, counts[first]-1, rest)
+			}
+			p.addTable(table, node)
+		case unstable.ArrayTable:
+			name := joinKey("", node.Key())
+			table = fmt.Sprintf("%s[%d]", name, counts[name])
+			counts[name]++
+			p.addTable(table, node)
 		case unstable.KeyValue:
 			p.add(table, node)
 		}
 	}
 	return p
+}
+
+// addTable notes where the name of a table stands.
+func (p *places) addTable(table string, node *unstable.Node) {
+	if it := node.Key(); it.Next() {
+		p.at[table] = int(it.Node().Raw.Offset)
+	}
 }
 
 func (p *places) add(table string, kv *unstable.Node) {
@@ -112,15 +129,15 @@ func (e *configError) place(doc []byte, at int) {
 	e.source = strings.TrimSuffix(e.source, "\r")
 }
 
-// decodeErrors turns what the TOML library says into findings in the operator's words.
-func (p *places) decodeErrors(err error) error {
+// decodeErrors turns what the TOML library says about a file of that structure into findings in the operator's words.
+func (p *places) decodeErrors(err error, file reflect.Type) error {
 	var strict *toml.StrictMissingError
 	if errors.As(err, &strict) {
 		var all []error
 		for i := range strict.Errors {
 			key := strict.Errors[i].Key()
 			message := "unknown key " + strings.Join(key, ".")
-			if known := knownKeys(reflect.TypeFor[configFile](), key[:len(key)-1]); known != "" {
+			if known := knownKeys(file, key[:len(key)-1]); known != "" {
 				message += "; known here: " + known
 			}
 			all = append(all, p.decodeError(&strict.Errors[i], message))
@@ -130,7 +147,7 @@ func (p *places) decodeErrors(err error) error {
 	var decode *toml.DecodeError
 	if errors.As(err, &decode) {
 		message := strings.TrimPrefix(decode.Error(), "toml: ")
-		if want := wantedType(reflect.TypeFor[configFile](), decode.Key()); want != "" && strings.HasPrefix(message, "cannot decode") {
+		if want := wantedType(file, decode.Key()); want != "" && strings.HasPrefix(message, "cannot decode") {
 			message = strings.Join(decode.Key(), ".") + ": wrong type: want " + want
 		}
 		return p.decodeError(decode, message)
@@ -151,6 +168,9 @@ func (p *places) decodeError(d *toml.DecodeError, message string) *configError {
 // fieldOf follows a key through the file's structure.
 func fieldOf(t reflect.Type, key []string) (reflect.Type, bool) {
 	for _, part := range key {
+		for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
+			t = t.Elem()
+		}
 		if t.Kind() != reflect.Struct {
 			return nil, false
 		}
@@ -170,6 +190,9 @@ func fieldOf(t reflect.Type, key []string) (reflect.Type, bool) {
 
 func knownKeys(t reflect.Type, table []string) string {
 	t, ok := fieldOf(t, table)
+	for ok && (t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer) {
+		t = t.Elem()
+	}
 	if !ok || t.Kind() != reflect.Struct {
 		return ""
 	}

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
 	"signalbox/internal/auth"
 	"signalbox/internal/database"
+	"signalbox/internal/gruu"
 	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
 	"signalbox/proxy"
 	"signalbox/registrar"
+	"signalbox/registrar/login"
+	"signalbox/registrar/regevent"
 )
 
 // parts is what the signalling core is assembled from: real sockets and a database in the server, memory in the ladder tests.
@@ -22,12 +26,20 @@ type parts struct {
 	bindings  *location.Service
 	resolver  proxy.Resolver
 	network   transport.Network
-	fallback  func(top *wire.Via) (transport.Flow, error)
+	lag       func() time.Duration
 	nonceKey  []byte // for Digest nonces
-	routeKey  []byte // for Record-Route signatures
+	routeKey  []byte // for Record-Route signatures and GRUUs
 	log       *slog.Logger
 	finished  func(tx *transaction.Server, code int, took time.Duration)
 	badSecret func(user, source string)
+
+	changes       *changes       // of bindings; nil: nobody tells
+	subscriptions regevent.Store // nil: a restart forgets them
+	happened      func(regevent.Happening)
+
+	devices      *database.Devices // nil: none, and none are stored
+	policy       *policyBox        // nil: none
+	loginChanged func(database.Login, login.Event)
 }
 
 // accounts are the users in memory.
@@ -36,7 +48,10 @@ type accounts interface {
 }
 
 // directory shows the accounts to the rooms, each of which asks for less.
-type directory struct{ accounts }
+type directory struct {
+	accounts
+	devices *database.Devices
+}
 
 // HA1 serves auth.
 func (d directory) HA1(name, realm string) (md5, sha256 string, ok bool) {
@@ -46,7 +61,10 @@ func (d directory) HA1(name, realm string) (md5, sha256 string, ok bool) {
 
 // Exists serves proxy and registrar.
 func (d directory) Exists(name, domain string) bool {
-	_, ok := d.Get(name, domain)
+	if _, ok := d.Get(name, domain); ok {
+		return true
+	}
+	_, ok := d.devices.Device(wire.AOR{User: name, Host: domain}) // one with a certificate has no account
 	return ok
 }
 
@@ -54,10 +72,23 @@ func (d directory) Exists(name, domain string) bool {
 type core struct {
 	layer    *transaction.Layer
 	dispatch *dispatcher
+	events   *regevent.Notifier
+	logins   *login.Service
+
+	// What returnPath needs.
+	network   transport.Network
+	resolver  proxy.Resolver
+	reachable func(wire.Hop) bool
 }
 
 func newCore(p parts) (*core, error) {
-	users := directory{p.users}
+	if p.policy == nil {
+		p.policy = new(policyBox)
+	}
+	if p.devices == nil {
+		p.devices = database.NewDevices()
+	}
+	users := directory{p.users, p.devices}
 	verifier, err := auth.NewVerifier(auth.Config{
 		Users: users, Key: p.nonceKey, SHA256First: p.config.sha256First, Failed: p.badSecret,
 		Ours: func(host string, port int) bool {
@@ -68,29 +99,45 @@ func newCore(p parts) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &core{dispatch: &dispatcher{domains: p.domains}}
+	c := &core{dispatch: &dispatcher{domains: p.domains}, network: p.network, resolver: p.resolver}
 	c.layer = transaction.New(transaction.Config{
 		Handler:  c.dispatch,
 		Finished: p.finished,
-		Fallback: p.fallback,
+		Fallback: c.comeBack,
+		Lag:      p.lag,
 		Limits:   transaction.Limits{Transactions: p.config.limits.Transactions},
 		Logger:   p.log,
 	})
+	if err := c.addLogins(p); err != nil {
+		c.layer.Close()
+		return nil, err
+	}
+	gruus, err := gruu.New(p.routeKey)
+	if err != nil {
+		_ = c.close(context.Background())
+		return nil, err
+	}
 	c.dispatch.registrar, err = registrar.New(registrar.Config{
+		GRUU:           gruus,
 		Domains:        p.domains,
 		Auth:           verifier,
 		Location:       p.bindings,
 		Local:          p.network,
+		Logins:         c.logins,
+		Policy:         p.policy.get,
 		MinExpires:     p.config.limits.minExpires(),
 		DefaultExpires: p.config.limits.defaultExpires(),
 		MaxExpires:     p.config.limits.maxExpires(),
 		MaxContacts:    p.config.limits.ContactsPerAOR,
 	})
 	if err != nil {
-		c.layer.Close()
+		_ = c.close(context.Background())
 		return nil, err
 	}
-	c.dispatch.proxy, err = proxy.New(proxy.Config{
+	forwarder, err := proxy.New(proxy.Config{
+		Devices:      c.logins,
+		Policy:       p.policy.get,
+		GRUU:         gruus,
 		Domains:      p.domains,
 		Users:        users,
 		Auth:         verifier,
@@ -103,7 +150,12 @@ func newCore(p parts) (*core, error) {
 		AllowPrivate: p.config.allowPrivate,
 	})
 	if err != nil {
-		c.layer.Close()
+		_ = c.close(context.Background())
+		return nil, err
+	}
+	c.dispatch.proxy, c.reachable = forwarder, forwarder.Reachable
+	if err := c.addEvents(p, users, verifier, gruus); err != nil {
+		_ = c.close(context.Background())
 		return nil, err
 	}
 	return c, nil

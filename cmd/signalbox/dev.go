@@ -36,7 +36,7 @@ var devUsers = [...]string{"alice", "bob"}
 func (a *app) dev() *cobra.Command {
 	var data string
 	var trace bool
-	var listen struct{ udp, tcp, tls []string }
+	var listen struct{ udp, tcp, tls, https []string }
 	cmd := &cobra.Command{
 		Use:   "dev",
 		Short: "Try it: a server with two users, without any configuration",
@@ -53,10 +53,11 @@ func (a *app) dev() *cobra.Command {
 				flag  string
 				value []string
 				to    *[]string
-			}{{"udp", listen.udp, &c.udp}, {"tcp", listen.tcp, &c.tcp}, {"tls", listen.tls, &c.tls}} {
+			}{{"udp", listen.udp, &c.udp}, {"tcp", listen.tcp, &c.tcp}, {"tls", listen.tls, &c.tls}, {"https", listen.https, &c.https}} {
 				if !cmd.Flags().Changed(l.flag) {
 					continue
 				}
+				c.httpsUnasked = c.httpsUnasked && l.flag != "https"
 				for _, s := range l.value {
 					if err := checkAddress(s); err != nil {
 						return usagef("--%s: %w", l.flag, err)
@@ -79,6 +80,7 @@ func (a *app) dev() *cobra.Command {
 	cmd.Flags().StringSliceVar(&listen.udp, "udp", []string{":5060"}, "listen `ADDRESS` for UDP")
 	cmd.Flags().StringSliceVar(&listen.tcp, "tcp", []string{":5060"}, "listen `ADDRESS` for TCP")
 	cmd.Flags().StringSliceVar(&listen.tls, "tls", []string{":5061"}, "listen `ADDRESS` for TLS")
+	cmd.Flags().StringSliceVar(&listen.https, "https", []string{":8443"}, "listen `ADDRESS` for web pages and SIP over WebSocket")
 	cmd.Flags().BoolVar(&trace, "trace", false, "show whole messages")
 	return cmd
 }
@@ -87,6 +89,7 @@ func (a *app) dev() *cobra.Command {
 func devDefaults(data string) (*config, error) {
 	c := serveDefaults()
 	c.domains = []string{devDomain}
+	c.origins = []string{"http://localhost:*", "https://localhost:*", "http://127.0.0.1:*", "https://127.0.0.1:*"} // pages under development
 	aliases, err := machineNames()
 	if err != nil {
 		return nil, err
@@ -195,6 +198,9 @@ func (a *app) welcome(ctx context.Context, s *server) error {
 	}
 	title := fmt.Sprintf("%ssignalbox dev%s", bold, reset)
 	fmt.Fprintf(&b, "%s%45s%sdata %s   stop Ctrl-C%s\n", title, "", faint, relative(s.config.dataDir()), reset)
+	if port := s.webPort(); port != 0 {
+		line("Web", "%shttps://localhost:%d/%s", bold, port, reset)
+	}
 	host := s.dialHost()
 	line("SIP phone", "%s%s%s  %s", bold, host, reset, ports(s))
 	for i, u := range users {
@@ -205,7 +211,7 @@ func (a *app) welcome(ctx context.Context, s *server) error {
 		line(label, "%-20s password %s%s%s", u.name+"@"+host, bold, u.password, reset)
 	}
 	line("Try", "register both, then call %s from %s or send a message", users[1].name, users[0].name)
-	if len(s.config.tls) > 0 && s.config.cert == "" {
+	if s.localCA != nil {
 		line("TLS", "phones that check certificates want %s", relative(filepath.Join(s.config.dataDir(), "tls", "ca.crt")))
 	}
 	line("Manage", "signalbox user add carol   signalbox reg list")
@@ -237,6 +243,16 @@ func (s *server) dialHost() string {
 	return best.String()
 }
 
+// webPort is the port of the https listener, 0 if there is none.
+func (s *server) webPort() uint16 {
+	for _, l := range s.network.Addrs() {
+		if l.Proto == wire.WSS {
+			return l.Addr.Port()
+		}
+	}
+	return 0
+}
+
 // ports lists the transports: "udp/tcp 5060, tls 5061".
 func ports(s *server) string {
 	type port struct {
@@ -245,6 +261,9 @@ func ports(s *server) string {
 	}
 	var list []port
 	for _, l := range s.network.Addrs() {
+		if l.Proto == wire.WS || l.Proto == wire.WSS {
+			continue
+		}
 		proto := strings.ToLower(l.Proto.String())
 		i := slices.IndexFunc(list, func(p port) bool {
 			return p.number == l.Addr.Port() && (l.Proto == wire.TLS) == slices.Contains(p.protos, "tls")

@@ -8,16 +8,19 @@ import (
 
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
+	"signalbox/registrar/regevent"
 )
 
 // dispatcher gives every request to its room.
 type dispatcher struct {
 	domains          *wire.Domains
 	registrar, proxy transaction.Handler
+	events           *regevent.Notifier
 	draining         atomic.Bool
 }
 
-// ServeSIP is one if: REGISTER for a domain of ours goes to the registrar, the rest to the proxy. RFC 3261, 10.3 and 16.2
+// ServeSIP tells three kinds apart: REGISTER for a domain of ours goes to the registrar, SUBSCRIBE to the state of registrations to their notifier, the rest to the
+// proxy. RFC 3261, 10.3 and 16.2; RFC 6665, 4.2
 func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 	if d.draining.Load() && !ofDialog(tx.Request) {
 		refuse(tx)
@@ -27,6 +30,9 @@ func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 		if _, ours := d.domains.Domain(tx.Request.URI.Host); ours {
 			return d.registrar.ServeSIP(tx)
 		}
+	}
+	if tx.Request.Method == sip.SUBSCRIBE && d.events.Serves(tx.Request) {
+		return d.events.ServeSIP(tx)
 	}
 	return d.proxy.ServeSIP(tx)
 }

@@ -108,7 +108,7 @@ func (c *config) blame(err error) error {
 	for _, l := range []struct {
 		key, network string
 		addrs        []string
-	}{{"udp", "udp", c.udp}, {"tcp", "tcp", c.tcp}, {"tls", "tcp", c.tls}} {
+	}{{"udp", "udp", c.udp}, {"tcp", "tcp", c.tcp}, {"tls", "tcp", c.tls}, {"https", "tcp", c.https}, {"http", "tcp", c.http}} {
 		for i, addr := range l.addrs {
 			reason := tryListen(l.network, addr)
 			if reason == nil {

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
+	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,9 +29,16 @@ type server struct {
 	domains  *wire.Domains
 	db       *database.DB
 	users    *database.Users
+	devices  *database.Devices
+	policy   policyBox
 	bindings *location.Service
+	changes  changes           // of bindings
+	journal  *database.Journal // events and subscriptions
 	network  *transport.Transport
 	core     *core
+
+	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
+	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
 
 	undo []func(context.Context) error // what start did, to be undone backwards
 }
@@ -54,6 +59,9 @@ func startServer(ctx context.Context, c *config, requests *requestLog, log *slog
 		}
 	}
 	s.network.Start(s.core.layer)
+	if err := s.serveWeb(ctx); err != nil {
+		return nil, errors.Join(err, s.stop(ctx))
+	}
 	return s, nil
 }
 
@@ -86,8 +94,16 @@ func (s *server) openStore(ctx context.Context) (err error) {
 	if s.users, err = s.db.Users(ctx); err != nil {
 		return err
 	}
+	if s.devices, err = s.db.Devices(ctx); err != nil {
+		return err
+	}
+	if err := s.openJournal(ctx); err != nil {
+		return err
+	}
+	s.changes.add(s.bindingChanged)
+	s.changes.add(feed{s.journal}.changed)
 	s.bindings, err = location.Open(s.db.SQL(), location.Config{
-		Volatile: s.config.volatile, Changed: s.bindingChanged,
+		Volatile: s.config.volatile, Changed: s.changes.changed,
 		Committed: func(addresses int, _ time.Duration, err error) {
 			if err != nil {
 				s.log.Error("registrations could not be stored", "addresses", addresses, "error", err)
@@ -98,6 +114,19 @@ func (s *server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop(s.bindings.Close)
+	return feed{s.journal}.catchUp(ctx, s.db, s.bindings)
+}
+
+// openJournal begins to write events. It ends after the bindings, whose last changes it hears of.
+func (s *server) openJournal(ctx context.Context) (err error) {
+	s.journal, err = s.db.Journal(ctx, func(err error) { s.log.Error("events could not be stored", "error", err) })
+	if err != nil {
+		return err
+	}
+	s.onStop(func(ctx context.Context) error {
+		s.journal.Append(database.Event{Event: "stopped"})
+		return s.journal.Close(ctx)
+	})
 	return nil
 }
 
@@ -111,7 +140,7 @@ func (s *server) bindingChanged(aor wire.AOR, before, after []location.Binding, 
 // bind opens the listeners; nothing is read from them yet.
 func (s *server) bind(context.Context) (err error) {
 	c := transport.Config{
-		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls,
+		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls, WSS: s.config.https, WS: s.config.http,
 		Advertise: s.config.advertise,
 		Logger:    s.log,
 		Limits:    transport.Limits{Connections: s.config.limits.Connections, PerAddress: s.config.limits.ConnectionsPerAddress},
@@ -122,39 +151,16 @@ func (s *server) bind(context.Context) (err error) {
 	if err := s.certificates(&c); err != nil {
 		return err
 	}
-	if s.network, err = transport.New(c); err != nil {
+	s.network, err = transport.New(c)
+	if err != nil && s.config.httpsUnasked && tryListen("tcp", s.config.https[0]) != nil {
+		s.log.Warn("no web pages: their port is taken; choose another in [listen] https", "https", s.config.https[0])
+		s.config.https, c.WSS = nil, nil
+		s.network, err = transport.New(c)
+	}
+	if err != nil {
 		return s.config.blame(err)
 	}
 	s.onStop(s.network.Close)
-	return nil
-}
-
-// certificates gives the transport its certificate: the operator's files, or a CA of our own in the data directory.
-func (s *server) certificates(c *transport.Config) error {
-	if s.config.ca != "" {
-		pem, err := os.ReadFile(s.config.ca)
-		if err != nil {
-			return err
-		}
-		c.Roots = x509.NewCertPool()
-		if !c.Roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("%s: no certificate in it", s.config.ca)
-		}
-	}
-	switch {
-	case s.config.cert != "":
-		files, err := transport.NewCertFiles(s.config.cert, s.config.key, s.log)
-		if err != nil {
-			return err
-		}
-		c.Certificate = files.Certificate
-	case len(s.config.tls) > 0:
-		ca, err := transport.OpenLocalCA(filepath.Join(s.config.dataDir(), "tls"), slices.Concat(s.config.domains, s.config.aliases))
-		if err != nil {
-			return err
-		}
-		c.Certificate = ca.Certificate
-	}
 	return nil
 }
 
@@ -168,9 +174,12 @@ func (s *server) assemble(ctx context.Context) error {
 		return err
 	}
 	s.domains = wire.NewDomains(s.config.domains, s.config.aliases)
+	s.policy.now.Store(s.config.policy)
 	p := parts{
+		devices: s.devices, policy: &s.policy, loginChanged: feed{s.journal}.loginEvent,
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
-		network: s.network, fallback: s.fallback, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
+		network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
 		},
@@ -181,7 +190,10 @@ func (s *server) assemble(ctx context.Context) error {
 	if s.core, err = newCore(p); err != nil {
 		return err
 	}
-	s.onStop(func(context.Context) error { s.core.layer.Close(); return nil })
+	s.onStop(s.core.close)
+	if err := s.restoreSubscriptions(ctx); err != nil {
+		return err
+	}
 	return nil
 }
 
@@ -189,6 +201,9 @@ func (s *server) assemble(ctx context.Context) error {
 func (s *server) resolverConfig() resolve.Config {
 	c := resolve.Config{Logger: s.log}
 	for _, l := range s.network.Addrs() {
+		if l.Proto == wire.WS || l.Proto == wire.WSS {
+			continue // a WebSocket is never opened from our side
+		}
 		if !slices.Contains(c.Protos, l.Proto) {
 			c.Protos = append(c.Protos, l.Proto)
 		}
@@ -201,21 +216,13 @@ func (s *server) resolverConfig() resolve.Config {
 	return c
 }
 
-// fallback opens the connection for a response whose own is gone. RFC 3261, 18.2.2
-func (s *server) fallback(top *wire.Via) (transport.Flow, error) {
-	hop, ok := transport.Fallback(*top)
-	if !ok {
-		return nil, transport.ErrClosed
-	}
-	return s.network.Dial(hop)
-}
-
 func (s *server) serveControl(context.Context) error {
-	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains}
+	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains, Events: s.journal}
 	c, err := startControl(s.config.dataDir(), console.Handler(desk, s), s.log)
 	if err != nil {
 		return err
 	}
+	c.http.RegisterOnShutdown(s.journal.Release) // who follows the events is let go
 	s.onStop(c.stop)
 	return nil
 }
@@ -238,15 +245,32 @@ func (s *server) listening() []string {
 		if l.Addr.Addr().IsUnspecified() {
 			addr = ":" + strconv.Itoa(int(l.Addr.Port()))
 		}
-		if one := strings.ToLower(l.Proto.String()) + " " + addr; !slices.Contains(list, one) {
+		if one := listenKey(l.Proto) + " " + addr; !slices.Contains(list, one) {
 			list = append(list, one)
 		}
 	}
 	return list
 }
 
-// Reload reads the users again: another program may have changed the database.
-func (s *server) Reload() error { return s.users.Reload(context.Background()) }
+// listenKey is the key of a listener in the configuration.
+func listenKey(p wire.Proto) string {
+	switch p {
+	case wire.WS:
+		return "http"
+	case wire.WSS:
+		return "https"
+	}
+	return strings.ToLower(p.String())
+}
+
+// Reload reads users and devices again, which another program may have changed in the database, and the policy.
+func (s *server) Reload() error {
+	ctx := context.Background()
+	if err := errors.Join(s.users.Reload(ctx), s.devices.Reload(ctx)); err != nil {
+		return err
+	}
+	return s.reloadPolicy(ctx)
+}
 
 // drain refuses new requests and waits until the running ones have ended, at most until ctx ends.
 func (s *server) drain(ctx context.Context) {

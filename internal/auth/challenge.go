@@ -41,10 +41,10 @@ var (
 func (v *Verifier) challenge(req *wire.Request, scope Scope, realm string, from wire.FlowID, why error) *wire.Error {
 	nonce := v.mint.issue(realm, v.throttle.source(from.Remote.Addr()))
 	order := []algorithm{algMD5, algSHA256}
-	if v.config.SHA256First && from.Proto != wire.WS && from.Proto != wire.WSS {
+	if v.config.SHA256First {
 		order = []algorithm{algSHA256, algMD5}
 	}
-	if knowsOnlyMD5(req) {
+	if knowsOnlyMD5(req, from.Proto) {
 		order = []algorithm{algMD5}
 	}
 	var scratch [256]byte
@@ -66,8 +66,12 @@ func (v *Verifier) challenge(req *wire.Request, scope Scope, realm string, from 
 }
 
 // knowsOnlyMD5 tells the phones that give up when one of several challenges is in an algorithm they do not know, where RFC 8760, 2.4 lets
-// them pass over it: baresip before 2.0, which Debian 12 has ("Register: Function not implemented").
-func knowsOnlyMD5(req *wire.Request) bool {
+// them pass over it: JsSIP and SIP.js, which read the last challenge only, and baresip before 2.0, which Debian 12 has ("Register: Function
+// not implemented").
+func knowsOnlyMD5(req *wire.Request, proto wire.Proto) bool {
+	if proto == wire.WS || proto == wire.WSS {
+		return true
+	}
 	agent := wire.Get(req, "User-Agent")
 	return strings.HasPrefix(agent, "baresip v0.") || strings.HasPrefix(agent, "baresip v1.")
 }

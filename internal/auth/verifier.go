@@ -76,6 +76,8 @@ func NewVerifier(c Config) (*Verifier, error) {
 type Identity struct {
 	User, Realm string
 	Info        string // value of Authentication-Info for the 2xx (RFC 7616, 3.5); only for Scope Registrar
+
+	nonce nonce // that the credentials answer
 }
 
 // Verify returns who sent the request, or the ready answer: the 401 or 407 that asks for credentials, 400 for credentials that we did not
@@ -116,11 +118,27 @@ func (v *Verifier) Verify(req *wire.Request, scope Scope, realm string, from wir
 	if !v.used.mark(n, nc) {
 		return Identity{}, v.challenge(req, scope, realm, from, errReplay)
 	}
-	id := Identity{User: c.username, Realm: realm}
+	id := Identity{User: c.username, Realm: realm, nonce: n}
 	if scope == Registrar {
 		id.Info = v.info(alg, ha1, realm, from, &c)
 	}
 	return id, nil
+}
+
+// Age is how old the challenge is that somebody answered.
+func (v *Verifier) Age(id Identity) time.Duration {
+	return time.Duration(v.mint.now()-id.nonce.issued) * time.Millisecond
+}
+
+// Moved tells whether the challenge that somebody answered was sent to another source than this one.
+func (v *Verifier) Moved(id Identity, from wire.FlowID) bool {
+	return id.nonce.source != v.throttle.source(from.Remote.Addr())
+}
+
+// Again is a new challenge for somebody whose credentials were right, but answer one that is not good enough any more: no new password is
+// asked for (RFC 7616, 3.3).
+func (v *Verifier) Again(req *wire.Request, scope Scope, realm string, from wire.FlowID) *wire.Error {
+	return v.challenge(req, scope, realm, from, errStale)
 }
 
 // ha1 returns the stored HA1 of a user. For one who does not exist it returns another, so that the answer takes the same time.

@@ -108,12 +108,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, ou
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		// The wrapping names a host that does not exist; the cause is what helps.
-		var wrapped *url.Error
-		if errors.As(err, &wrapped) {
-			err = wrapped.Err
-		}
-		return fmt.Errorf("control socket: %w", err)
+		return socketError(err)
 	}
 	defer res.Body.Close()
 	switch {
@@ -124,6 +119,15 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, ou
 		return err
 	}
 	return json.NewDecoder(res.Body).Decode(out)
+}
+
+// socketError: the wrapping names a host that does not exist; the cause is what helps.
+func socketError(err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err
+	}
+	return fmt.Errorf("control socket: %w", err)
 }
 
 // remote is an error of the server's: its words, and the same sentinel.

@@ -92,7 +92,7 @@ func register(t *testing.T, d *Desk, user string, contacts ...string) {
 			UserAgent: "phone\x1b[2J",
 		})
 	}
-	d.Bindings.Update(wire.AOR{User: user, Host: "example.org"}, func([]location.Binding) ([]location.Binding, error) { return set, nil },
+	d.Bindings.Change(wire.AOR{User: user, Host: "example.org"}, location.Registered, func([]location.Binding) ([]location.Binding, error) { return set, nil },
 		func(_ []location.Binding, err error) { done <- err })
 	if err := <-done; err != nil {
 		t.Fatal(err)

@@ -37,7 +37,7 @@ type Users interface {
 type Bindings interface {
 	Lookup(aor wire.AOR) []location.Binding
 	All(yield func(aor wire.AOR, b []location.Binding) bool)
-	Update(aor wire.AOR, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
+	Change(aor wire.AOR, why location.Reason, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
 }
 
 // Desk is where people are served: the operations of the API on an open database. The server's Handler and the command line (when no server runs)
@@ -46,6 +46,7 @@ type Desk struct {
 	Users    Users
 	Bindings Bindings
 	Domains  *wire.Domains
+	Events   Events
 }
 
 // Account shows one user.
@@ -116,7 +117,7 @@ func (d *Desk) Remove(ctx context.Context, name string) error {
 	if err := translate(user, domain, d.Users.Remove(ctx, user, domain)); err != nil {
 		return err
 	}
-	if err := d.Deregister(ctx, name, ""); err != nil && !errors.Is(err, ErrNotFound) {
+	if err := d.deregister(ctx, name, "", location.Rejected); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	return nil
@@ -183,8 +184,14 @@ func registrationOf(aor wire.AOR, b []location.Binding, now time.Time) Registrat
 	return r
 }
 
-// Deregister removes one contact of an address-of-record, or all of them when contact is empty. It returns when that is on disk.
+// Deregister removes one contact of an address-of-record, or all of them when contact is empty. It returns when that is on disk. The phone may register again: who is to
+// stay away needs another password.
 func (d *Desk) Deregister(ctx context.Context, name, contact string) error {
+	return d.deregister(ctx, name, contact, location.Deactivated)
+}
+
+// deregister says why, for those who watch. RFC 3680, 4.7.1
+func (d *Desk) deregister(ctx context.Context, name, contact string, why location.Reason) error {
 	user, domain, err := d.split(name)
 	if err != nil {
 		return err
@@ -194,7 +201,7 @@ func (d *Desk) Deregister(ctx context.Context, name, contact string) error {
 		missing = fmt.Errorf("contact %s of %s: %w", contact, join(user, domain), ErrNotFound)
 	}
 	done := make(chan error, 1)
-	d.Bindings.Update(wire.AOR{User: user, Host: domain}, func(now []location.Binding) ([]location.Binding, error) {
+	d.Bindings.Change(wire.AOR{User: user, Host: domain}, why, func(now []location.Binding) ([]location.Binding, error) {
 		keep := []location.Binding{}
 		for _, b := range now {
 			if contact != "" && b.Contact.Raw != contact {

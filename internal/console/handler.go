@@ -29,6 +29,7 @@ type Server interface {
 //	GET    /v1/registrations          []Registration
 //	GET    /v1/registrations/NAME     Registration
 //	DELETE /v1/registrations/NAME     ?contact=URI removes one contact only
+//	GET    /v1/events                 ?since=CURSOR&follow=1; one JSON value a line (database.Event), see Desk.Feed
 //
 // Errors are {"error": "..."} with 400, 404, 409, 413 or 500.
 func Handler(d *Desk, s Server) http.Handler {
@@ -45,6 +46,7 @@ func Handler(d *Desk, s Server) http.Handler {
 	mux.HandleFunc("GET /v1/registrations", h.listRegistrations)
 	mux.HandleFunc("GET /v1/registrations/{name}", h.showRegistration)
 	mux.HandleFunc("DELETE /v1/registrations/{name}", h.removeRegistration)
+	mux.HandleFunc("GET /v1/events", h.feed)
 	return mux
 }
 

@@ -16,6 +16,12 @@ const (
 	// MaxUsers is how many accounts are held in memory: at about 230 bytes each, under 1 GB.
 	MaxUsers = 4_000_000
 
+	// MaxDevices, MaxGrants and MaxLogins are how many of each are held in memory: at 300 bytes each, under 1 GB.
+	MaxDevices, MaxGrants, MaxLogins = 1_000_000, 1_000_000, 1_000_000
+
+	// maxKind and maxInstance are in bytes: a kind is a word, an instance a URN of 45 (RFC 5626, 4.1).
+	maxKind, maxInstance = 64, 256
+
 	// busyTimeout is how long we wait for another process (a command beside the server, a backup) that holds the lock.
 	busyTimeout = 5 * time.Second
 
@@ -34,4 +40,23 @@ const (
 
 	// secretBytes is the size of a secret: the block of HMAC-SHA-256 gains nothing from more.
 	secretBytes = 32
+
+	// MaxEvents is how many events the feed keeps at least, about 60 MB: a day of a site with 50,000 phones that come and go twice.
+	MaxEvents = 200_000
+
+	// eventPage is how many rows of the feed are read at once, and eventPageBytes after how many bytes reading stops: a row is a commit, of one event mostly, of
+	// thousands in a storm.
+	eventPage, eventPageBytes = 256, 1 << 20
+
+	// maxCommittedEvents are written in one transaction, which holds up registrations for as long: 1 MB, a few milliseconds.
+	maxCommittedEvents = 4096
+
+	// eventGather is how long events wait for company, and so what a crash may lose of them. eventRetry is when a commit that failed is tried again.
+	eventGather, eventRetry = 200 * time.Millisecond, time.Second
+
+	// subscriptionGather is how long a subscription waits for company: its subscriber waits for the answer.
+	subscriptionGather = 5 * time.Millisecond
+
+	// maxWaitingEvents may wait for a slow disk: at 2,000 a second half a minute, and 20 MB. maxWaitingSubscriptions may wait, each a subscriber.
+	maxWaitingEvents, maxWaitingSubscriptions = 1 << 16, 1 << 14
 )

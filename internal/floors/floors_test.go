@@ -31,6 +31,7 @@ var floors = map[string]int{
 	"internal/transport":   2,
 	"internal/resolve":     2,
 	"internal/auth":        2,
+	"internal/gruu":        2,
 	"location":             2,
 	"internal/database":    2,
 	"internal/wire":        1,

@@ -18,21 +18,26 @@ const resolvConf = "/etc/resolv.conf"
 
 // client asks name servers, one after the other, each with its own time limit.
 type client struct {
-	fixed []string
-	udp   dns.Client
-	tcp   dns.Client
+	fixed    []string
+	exchange func(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error)
+	udp      dns.Client
+	tcp      dns.Client
 
 	mu      sync.Mutex
 	servers []string
 	read    time.Time // modification time of resolv.conf when it was read
 }
 
-func newClient(servers []string) *client {
-	return &client{
-		fixed: servers,
-		udp:   dns.Client{Net: "udp", Timeout: serverTime, UDPSize: 1232},
-		tcp:   dns.Client{Net: "tcp", Timeout: serverTime},
+func newClient(servers []string, exchange func(context.Context, *dns.Msg, string) (*dns.Msg, error)) *client {
+	c := &client{
+		fixed: servers, exchange: exchange,
+		udp: dns.Client{Net: "udp", Timeout: serverTime, UDPSize: 1232},
+		tcp: dns.Client{Net: "tcp", Timeout: serverTime},
 	}
+	if exchange == nil {
+		c.exchange = c.overNetwork
+	}
+	return c
 }
 
 // list is the name servers. Search domains of resolv.conf are not used: a SIP domain is complete.
@@ -69,6 +74,10 @@ func (c *client) ask(ctx context.Context, name string, kind uint16) ([]dns.RR, t
 		if in, err = c.exchange(ctx, q, server); err != nil {
 			continue
 		}
+		if len(in.Question) != 1 || !strings.EqualFold(in.Question[0].Name, q.Question[0].Name) || in.Question[0].Qtype != kind {
+			err = fmt.Errorf("%s answered another question", server)
+			continue
+		}
 		switch {
 		case in.Rcode == dns.RcodeSuccess && len(in.Answer) > 0:
 			return in.Answer, ttlOf(in.Answer), nil
@@ -80,19 +89,13 @@ func (c *client) ask(ctx context.Context, name string, kind uint16) ([]dns.RR, t
 	return nil, 0, err
 }
 
-// exchange asks one server, over TCP when the answer was truncated.
-func (c *client) exchange(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
+// overNetwork asks one server, over TCP when the answer was truncated.
+func (c *client) overNetwork(ctx context.Context, q *dns.Msg, server string) (*dns.Msg, error) {
 	in, _, err := c.udp.ExchangeContext(ctx, q, server)
 	if err == nil && in.Truncated {
 		in, _, err = c.tcp.ExchangeContext(ctx, q, server)
 	}
-	if err != nil {
-		return nil, err
-	}
-	if len(in.Question) != 1 || !strings.EqualFold(in.Question[0].Name, q.Question[0].Name) || in.Question[0].Qtype != q.Question[0].Qtype {
-		return nil, fmt.Errorf("%s answered another question", server)
-	}
-	return in, nil
+	return in, err
 }
 
 func ttlOf(rrs []dns.RR) time.Duration {

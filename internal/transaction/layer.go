@@ -34,8 +34,10 @@ type Config struct {
 	// Fallback returns the flow for a response whose connection is gone: a new connection to where the request's top Via says (RFC 3261, 18.2.2).
 	// nil: such a response is lost.
 	Fallback func(top *wire.Via) (transport.Flow, error)
-	Limits   Limits
-	Logger   *slog.Logger // nil is slog.Default()
+	// Lag is how long the messages that are being read have waited to be; nil: not known. It is asked for every new request.
+	Lag    func() time.Duration
+	Limits Limits
+	Logger *slog.Logger // nil is slog.Default()
 }
 
 // Limits bound the layer.
@@ -54,6 +56,9 @@ type Layer struct {
 	clients table[client]
 	merged  table[server] // RFC 3261, 8.2.2.2
 	scratch sync.Pool     // of *[]byte: messages are written there and kept in their exact size
+
+	overload overload
+	failures failureLog
 
 	active, aliveServers, aliveClients atomic.Int64
 	refused, stray                     atomic.Uint64
@@ -97,7 +102,7 @@ type Counts struct {
 	Active  int    // server transactions without a final response
 	Servers int    // server transactions alive, completed ones included
 	Clients int    // client transactions alive, completed ones included
-	Refused uint64 // requests refused by Limits.Transactions so far
+	Refused uint64 // requests refused so far: by Limits.Transactions, or because we lag behind
 	Stray   uint64 // responses dropped so far because no client transaction waits for them
 }
 
@@ -141,6 +146,9 @@ func (l *Layer) ReceiveRequest(f transport.Flow, req *wire.Request) {
 func (l *Layer) receiveACK(f transport.Flow, ack *wire.Request) {
 	if m := l.findINVITE(ack); m != nil {
 		m.owner.offer(event{to: m, msg: &acknowledged{ack, f}})
+		return
+	}
+	if l.toRefusal(ack) {
 		return
 	}
 	l.passACK(f, ack)

@@ -1,5 +1,7 @@
 package transaction
 
+import "time"
+
 const (
 	// DefaultTransactions is Limits.Transactions when that is 0: 5,000 proxied requests a second leave 160,000 completed server transactions in the
 	// 32 s of Timers J and L, and as many client ones; this is half as much again, and 0.5 GB at 1 KB each.
@@ -13,9 +15,23 @@ const (
 	// never dropped. An owner runs an event in microseconds, so only a peer that floods one call gets here.
 	maxQueued = 256
 
+	// newLag is how long a request may have waited before it is read: beyond it new work is refused while we are overloaded. At T1, 500 ms, clients send everything twice, and
+	// a server that falls so far behind works on copies; a fifth of it leaves time for the answer. begunLag is the same for requests with credentials, whose first half we have
+	// paid for already.
+	newLag   = T1 / 5
+	begunLag = 2 * newLag
+
+	// lagPatience is how long the lag must have been above newLag without a break: at three times the load that can be carried it grows to about 0.4 s meanwhile, still below T1.
+	lagPatience = 400 * time.Millisecond
+	// lagMemory is for how long after that no patience is had again.
+	lagMemory = time.Second
+
 	// retryAfterLeast and retryAfterSpread are the seconds a refused client is told to wait: long enough for transactions to end, spread so that all do not come back at once.
 	retryAfterLeast  = 5
 	retryAfterSpread = 11
+
+	// failureEvery is how often a request that failed for a reason of our own is logged: the first of many says it.
+	failureEvery = time.Second
 
 	// wheelSlots of 10 ms are 41 s, one turn of the wheel: only timers of users (Timer C) take more than one.
 	wheelSlots = 4096

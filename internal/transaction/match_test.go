@@ -73,7 +73,11 @@ func TestMatchACK(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			play(t, func(s *stage) {
-				s.serve = func(tx *Server) error { tx.Respond(wire.NewResponse(tx.Request, 404, "", "b")); return nil }
+				s.serve = func(tx *Server) error {
+					tx.Trust()
+					tx.Respond(wire.NewResponse(tx.Request, 404, "", "b"))
+					return nil
+				}
 				s.layer.ReceiveRequest(s.udp, c.invite)
 				s.layer.ReceiveRequest(s.udp, c.ack)
 				s.at(0.5)
@@ -90,7 +94,11 @@ func TestMatchACK(t *testing.T) {
 // RFC 3261, 17.2.3: an old client's ACK to another response of the same INVITE, a 2xx, does not confirm ours and goes up.
 func TestMatchOldACKOtherTag(t *testing.T) {
 	play(t, func(s *stage) {
-		s.serve = func(tx *Server) error { tx.Respond(wire.NewResponse(tx.Request, 404, "", "b")); return nil }
+		s.serve = func(tx *Server) error {
+			tx.Trust()
+			tx.Respond(wire.NewResponse(tx.Request, 404, "", "b"))
+			return nil
+		}
 		s.layer.ReceiveRequest(s.udp, old("INVITE"))
 		s.layer.ReceiveRequest(s.udp, old("ACK", "bob@example.org>", "bob@example.org>;tag=c"))
 		s.at(0.5)

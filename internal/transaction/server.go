@@ -45,6 +45,7 @@ type server struct {
 	reliable bool
 	tagOurs  bool // tag was made here, not by a UAS behind us
 	rescued  bool // after a panic
+	trusted  bool // the sender was authenticated
 	own      Owner
 }
 
@@ -110,13 +111,11 @@ func (tx *Server) Reply(code int, reason string) {
 func (tx *Server) Fail(err error) {
 	m := tx.machine
 	var e *wire.Error
-	if !errors.As(err, &e) {
-		e = &wire.Error{Code: 500, Err: err}
-	}
-	if e.Code >= 500 {
-		m.layer.log.Error("transaction: request failed", "method", m.slot.method, "code", e.Code, "err", err)
-	} else {
+	if errors.As(err, &e) {
 		m.debug("transaction: request refused", "code", e.Code, "err", err)
+	} else {
+		e = &wire.Error{Code: 500, Err: err}
+		m.layer.failed(m.slot.method, err)
 	}
 	if m.state > proceeding {
 		m.forbid(e.Code)
@@ -132,6 +131,10 @@ func (tx *Server) Fail(err error) {
 // OnFailure sets what is told, once, as the owner, that a response could not be delivered (RFC 3261, 17.2.4) or that no ACK came (Timer H). The layer keeps fn, and what it
 // refers to, until the transaction ends.
 func (tx *Server) OnFailure(fn func(err error)) { tx.machine.onFailure = fn }
+
+// Trust tells that the sender has proved who it is, so that responses go to nobody whose address was forged. Until then what is refused at once is not retransmitted of
+// our own accord.
+func (tx *Server) Trust() { tx.machine.trusted = true }
 
 // Responded tells whether the transaction has, or will have, no further use for a response: a final one was sent, or it is over.
 func (tx *Server) Responded() bool { return tx.machine.state > proceeding }

@@ -45,7 +45,9 @@ func (m *server) complete(tx *Server, res *wire.Response) {
 	m.final(tx, res)
 	m.state = completed
 	m.deadline = m.layer.wheel.in(timerH)
-	if m.reliable || unquenched && challenge(res.StatusCode) {
+	if m.reliable || unquenched && !m.trusted {
+		// To a stranger we are a stateless UAS: it hears the answer again each time it sends its INVITE again, and nothing besides (RFC 3261, 8.2.7 and 26.3.2.4). Whoever
+		// forges a source must not make us send eleven answers to it.
 		m.timer.start(m.deadline)
 	} else {
 		m.interval = ticks(T1)
@@ -53,10 +55,6 @@ func (m *server) complete(tx *Server, res *wire.Response) {
 	}
 	m.report(tx, res.StatusCode)
 }
-
-// challenge tells whether the response asks a stranger for credentials. It is not retransmitted by Timer G, only for each retransmission of the INVITE: a spoofed
-// source must not be sent eleven of them (RFC 3261, 26.3.2.4).
-func challenge(code int) bool { return code == 401 || code == 407 }
 
 // expireINVITE is Timer G before the deadline, else H, I or L.
 func (m *server) expireINVITE() {

@@ -187,8 +187,9 @@ func TestServerINVITEReliable(t *testing.T) {
 	})
 }
 
-// RFC 3261, 26.3.2.4: a challenge forgoes Timer G, so that a spoofed INVITE is answered once (hardening 53). After a 100, which silences the client, it cannot.
-func TestServerINVITEChallenge(t *testing.T) {
+// RFC 3261, 8.2.7 and 26.3.2.4: what a stranger is refused at once forgoes Timer G, so that a spoofed INVITE is answered once (hardening 53). After a 100, which silences the client,
+// it cannot. Who is authenticated hears it again (RFC 3261, 17.2.1).
+func TestServerINVITEStranger(t *testing.T) {
 	play(t, func(s *stage) {
 		s.serve = func(tx *Server) error { tx.Reply(407, ""); return nil }
 		s.in(s.udp, request("INVITE"))
@@ -212,6 +213,19 @@ func TestServerINVITEChallenge(t *testing.T) {
 			32.000 > 100
 			32.000 > 407
 			32.500 > 407`)
+		s.serve = func(tx *Server) error { tx.Reply(482, ""); return nil }
+		s.in(s.udp, request("INVITE", "z9hG4bKa1", "z9hG4bKa2"))
+		s.serve = func(tx *Server) error { tx.Trust(); tx.Reply(483, ""); return nil }
+		s.in(s.udp, request("INVITE", "z9hG4bKa1", "z9hG4bKa3"))
+		s.at(34)
+		s.want(`33.000 < INVITE
+			33.000 tu INVITE
+			33.000 > 482
+			33.000 < INVITE
+			33.000 tu INVITE
+			33.000 > 483
+			33.500 > 407
+			33.500 > 483`)
 	})
 }
 

@@ -67,6 +67,17 @@ func (w *wheel) close() { w.once.Do(func() { close(w.done) }) }
 // in is the tick d from now, rounded up.
 func (w *wheel) in(d time.Duration) tick { return ticks(time.Since(w.begin) + d) }
 
+// behind is how late the next timer already is: under load the wheel's goroutine waits for the processor as all others do.
+func (w *wheel) behind() time.Duration {
+	w.mu.Lock()
+	due := w.asleep
+	w.mu.Unlock()
+	if due == never {
+		return 0
+	}
+	return max(0, time.Since(w.begin)-time.Duration(due)*granularity)
+}
+
 func (w *wheel) start(t *Timer, due tick) {
 	w.mu.Lock()
 	if t.linked {

@@ -10,7 +10,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// streamListener is one TCP or TLS address we listen on.
+// streamListener is one address we accept connections on: TCP and TLS ones we serve ourselves, those of a web server it takes from here (Web).
 type streamListener struct {
 	t     *Transport
 	l     *net.TCPListener
@@ -20,15 +20,28 @@ type streamListener struct {
 
 // accept takes connections and does nothing else: a handshake is the connection's own business, so that no peer holds up another.
 func (l *streamListener) accept() {
+	for {
+		c, err := l.next()
+		if err != nil {
+			return
+		}
+		l.t.running.Go(c.serve)
+	}
+}
+
+// next returns the next connection that is let in; an error means that there will be none.
+func (l *streamListener) next() (*conn, error) {
 	t := l.t
 	for {
 		tc, err := l.l.AcceptTCP()
 		if err == nil {
-			l.admit(tc)
+			if c := l.admit(tc); c != nil {
+				return c, nil
+			}
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || t.closed.Load() {
-			return
+			return nil, net.ErrClosed
 		}
 		// Out of descriptors or memory: who has said nothing yet makes room.
 		t.log.Error("accept failed", "address", l.addr, "error", err)
@@ -37,32 +50,38 @@ func (l *streamListener) accept() {
 			c.shut(ErrLimit)
 		}
 		if !t.pause(t.times.acceptPause) {
-			return
+			return nil, net.ErrClosed
 		}
 	}
 }
 
-func (l *streamListener) admit(tc *net.TCPConn) {
-	t := l.t
+func (l *streamListener) admit(tc *net.TCPConn) *conn {
 	tune(tc)
 	local := unmap(tc.LocalAddr().(*net.TCPAddr).AddrPort())
-	c := newConn(t, wire.FlowID{Proto: l.proto, Local: local, Remote: unmap(tc.RemoteAddr().(*net.TCPAddr).AddrPort())}, t.sentBy(local))
-	if err := c.attach(tc); err != nil {
+	c := newConn(l.t, wire.FlowID{Proto: l.proto, Local: local, Remote: unmap(tc.RemoteAddr().(*net.TCPAddr).AddrPort())}, l.t.sentBy(local))
+	if c.attach(tc) != nil {
 		_ = tc.Close()
-		return
+		return nil
 	}
+	if !l.t.admit(c) {
+		_ = tc.SetLinger(0)
+		_ = tc.Close()
+		return nil
+	}
+	return c
+}
+
+// admit enters an accepted connection, if there is room or one that has said nothing makes some.
+func (t *Transport) admit(c *conn) bool {
 	evicted, ok := t.conns.admit(c)
 	if evicted != nil {
-		t.dropped(l.proto, Evicted)
+		t.dropped(c.id.Proto, Evicted)
 		evicted.shut(ErrLimit)
 	}
 	if !ok {
-		t.dropped(l.proto, Refused)
-		_ = tc.SetLinger(0)
-		_ = tc.Close()
-		return
+		t.dropped(c.id.Proto, Refused)
 	}
-	t.running.Go(c.serve)
+	return ok
 }
 
 // tune sets what finds a peer that vanished: TCP's keep-alive when nothing is said, the user timeout when what we said is not acknowledged.

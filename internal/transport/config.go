@@ -15,6 +15,9 @@ import (
 type Config struct {
 	// UDP, TCP and TLS are the addresses to listen on: "192.0.2.1:5060", "[2001:db8::1]:5060", ":5060" (all addresses, IPv4 and IPv6), ":0" (any port, see Addrs).
 	UDP, TCP, TLS []string
+	// WS and WSS are the addresses of the http and https listeners that SIP over WebSocket comes by (RFC 7118). They are bound here and served by the
+	// caller's web server: see Web and WebSocket.
+	WS, WSS []string
 	// Advertise are the public addresses (at most one of each family) of a machine behind a one-to-one NAT, as in most clouds: they stand in Via and
 	// Record-Route in place of the machine's own.
 	Advertise []netip.Addr
@@ -55,11 +58,13 @@ const (
 	Refused     Reason = "refused"      // a connection over the limit
 	Evicted     Reason = "evicted"      // a connection that said nothing made room for a new one
 	RateLimited Reason = "rate-limited" // no answer to an unparsable request
+
+	ForeignOrigin Reason = "foreign-origin" // a WebSocket of a page from elsewhere (RFC 6455, 10.2)
 )
 
 // Validate checks what can be checked without binding.
 func (c *Config) Validate() error {
-	for _, l := range [][]string{c.UDP, c.TCP, c.TLS} {
+	for _, l := range [][]string{c.UDP, c.TCP, c.TLS, c.WS, c.WSS} {
 		for _, s := range l {
 			if _, err := parseListen(s); err != nil {
 				return err

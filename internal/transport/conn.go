@@ -17,17 +17,19 @@ import (
 	"sync"
 	"time"
 
+	"github.com/coder/websocket"
+
 	"signalbox/internal/wire"
 )
 
-// conn is one TCP or TLS connection. Its goroutine reads and, at the end, tells those who asked why it ended.
+// conn is one connection: TCP, TLS or WebSocket. Its goroutine reads and, at the end, tells those who asked why it ended.
 type conn struct {
 	t      *Transport
 	id     wire.FlowID
 	by     netip.AddrPort // SentBy
 	key    dialKey        // of a connection that we opened
 	out    *outbox        // nil while connecting
-	stream net.Conn       // out, or TLS over it; set before ready
+	stream net.Conn       // out, or TLS over it, or WebSocket frames over these; set before ready
 
 	opened bool // Metrics.Opened was called; of the connection's goroutine
 
@@ -149,10 +151,13 @@ func (c *conn) shut(reason error) {
 // leave says good-bye where the protocol has a word for it, then shuts.
 func (c *conn) leave() {
 	c.mu.Lock()
-	tc, ok := c.stream.(*tls.Conn)
+	stream := c.stream
 	c.mu.Unlock()
-	if ok {
-		_ = tc.CloseWrite() // close_notify
+	switch s := stream.(type) {
+	case *tls.Conn:
+		_ = s.CloseWrite() // close_notify
+	case *frames:
+		_ = s.close(websocket.StatusGoingAway, "server stops")
 	}
 	c.shut(ErrClosed)
 }
@@ -209,6 +214,14 @@ func (c *conn) serve() {
 
 // run reads until the connection ends.
 func (c *conn) run(first time.Time) error {
+	if err := c.opens(); err != nil {
+		return err
+	}
+	return c.read(first)
+}
+
+// opens opens, and counts it.
+func (c *conn) opens() error {
 	if err := c.open(); err != nil {
 		return err
 	}
@@ -216,7 +229,7 @@ func (c *conn) run(first time.Time) error {
 	if c.t.config.Metrics.Opened != nil {
 		c.t.config.Metrics.Opened(c.id.Proto)
 	}
-	return c.read(first)
+	return nil
 }
 
 // handshake runs TLS on top of the TCP connection. What is sent meanwhile waits.
@@ -344,17 +357,21 @@ func (r *reader) broken(head []byte, e *wire.Error) error {
 	if !c.t.reject(&in, msg, e) {
 		return errNotSIP
 	}
+	c.linger()
+	return e
+}
+
+// linger lets the peer read our last words: closing with bytes unread would reset the connection, and the words with it.
+func (c *conn) linger() {
 	c.out.uncork()
 	if tc, ok := c.stream.(*tls.Conn); ok {
 		_ = tc.CloseWrite()
 	}
 	if !c.out.idle() || c.out.CloseWrite() != nil {
-		return e
+		return
 	}
-	// Closing with bytes unread would reset the connection, and the answer with it.
 	_ = c.out.SetReadDeadline(time.Now().Add(c.t.times.linger))
 	_, _ = io.CopyN(io.Discard, c.out.Conn, maxDiscard)
-	return e
 }
 
 // hooks are the functions registered with OnClose. Places are used again, so that a connection that carries many transactions keeps a list as long as

@@ -61,7 +61,7 @@ func (c *conn) connect(key dialKey, d *net.Dialer) error {
 	defer cancel()
 	nc, err := d.DialContext(ctx, "tcp", key.addr.String())
 	if err != nil {
-		return fmt.Errorf("transport: connect: %w", err)
+		return fmt.Errorf("%w: %w", ErrConnect, err)
 	}
 	tune(nc.(*net.TCPConn))
 	if err := c.attach(nc); err != nil {
@@ -71,7 +71,7 @@ func (c *conn) connect(key dialKey, d *net.Dialer) error {
 	if key.proto == wire.TLS {
 		config := c.t.tls.client(key.name, key.addr.Addr())
 		if err := c.handshake(tls.Client(c.out, config), deadline); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", ErrConnect, err)
 		}
 	}
 	return c.run(time.Time{})

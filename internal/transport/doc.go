@@ -1,4 +1,4 @@
-// Package transport carries SIP messages over UDP, TCP and TLS (RFC 3261, 18; RFC 3581; RFC 5626, 3.5, 8; RFC 5922).
+// Package transport carries SIP messages over UDP, TCP, TLS and WebSocket (RFC 3261, 18; RFC 3581; RFC 5626, 3.5, 8; RFC 5922; RFC 7118).
 //
 // It turns what arrives into messages with a flow (a connection, or a pair of UDP addresses), answers what is no SIP message itself (keep-alives,
 // STUN bindings, unparsable requests), and sends bytes to flows. It knows no transactions and no URIs: cmd binds it, the transaction layer

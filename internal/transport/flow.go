@@ -13,6 +13,7 @@ var (
 	ErrFull        = errors.New("transport: send queue is full")
 	ErrNoTransport = errors.New("transport: no listener for this hop")
 	ErrLimit       = errors.New("transport: too many connections")
+	ErrConnect     = errors.New("transport: the connection could not be opened") // what OnClose says of one that never was
 )
 
 // Flow is one connection or one pair of UDP addresses. Safe for concurrent use.
@@ -45,6 +46,14 @@ type Network interface {
 	Find(id wire.FlowID) (Flow, bool)
 	// IsLocal tells whether host:port (port 0: any of our ports) is a listener of ours: the machine's addresses and the advertised ones.
 	IsLocal(host string, port int) bool
+}
+
+// ClientCertificates returns the certificates that a client has shown on a flow it opened, leaf first; nil for any other flow.
+func ClientCertificates(f Flow) []*x509.Certificate {
+	if c, ok := f.(*conn); ok && c.key != (dialKey{}) {
+		return nil // a server that we connected to
+	}
+	return PeerCertificates(f)
 }
 
 // PeerCertificates returns the certificates the peer of a TLS flow has shown, leaf first; nil for any other flow and before the handshake is over.

@@ -62,7 +62,7 @@ func (t *Transport) isLocal(a netip.Addr, port uint16) bool {
 			return true
 		}
 	}
-	return false
+	return t.embedded.has(a, port)
 }
 
 // isOwn tells whether the machine has that address.

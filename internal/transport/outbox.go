@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"sync"
 	"syscall"
@@ -13,9 +14,9 @@ import (
 // runs on top of it, so that its writes do not block either.
 type outbox struct {
 	net.Conn
-	raw     syscall.RawConn
-	timeout time.Duration // for the peer to read a backlog
-	spawn   func(func())  // runs the goroutine
+	raw     syscall.RawConn // nil: a connection without a descriptor; the goroutine does all writing
+	timeout time.Duration   // for the peer to read a backlog
+	spawn   func(func())    // runs the goroutine
 	mu      sync.Mutex
 	corked  bool   // the reader is processing messages: gather what they cause
 	pending []byte // not yet given to the kernel
@@ -31,7 +32,11 @@ type outbox struct {
 
 func newOutbox(c net.Conn, timeout time.Duration, spawn func(func())) (*outbox, error) {
 	o := &outbox{Conn: c, timeout: timeout, spawn: spawn}
-	raw, err := c.(syscall.Conn).SyscallConn()
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return o, nil
+	}
+	raw, err := sc.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +122,9 @@ func (o *outbox) flush() error {
 
 // writeNow writes what the kernel takes without waiting.
 func (o *outbox) writeNow(b []byte) (int, error) {
+	if o.raw == nil {
+		return 0, nil
+	}
 	o.arg = b
 	err := o.raw.Write(o.try)
 	o.arg = nil
@@ -180,5 +188,8 @@ func (o *outbox) idle() bool {
 
 // CloseWrite ends our direction of the connection: the peer reads what was written, then the end.
 func (o *outbox) CloseWrite() error {
-	return o.Conn.(*net.TCPConn).CloseWrite()
+	if c, ok := o.Conn.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return errors.ErrUnsupported
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,10 @@ type Transport struct {
 	listening []Listening
 	udp       []*udpListener
 	stream    []*streamListener
+	web       []*streamListener // http and https
+	embedded  embedded
+	handlers  gate // of WebSockets
+	buffers   sync.Pool
 	conns     *registry
 	rejects   rejectLimiter
 
@@ -90,16 +95,19 @@ func (t *Transport) bind() error {
 			return err
 		}
 	}
-	if err := t.bindStreams(wire.TCP, t.config.TCP); err != nil {
-		return err
-	}
-	if err := t.bindStreams(wire.TLS, t.config.TLS); err != nil {
-		return err
+	for _, l := range []struct {
+		proto wire.Proto
+		addrs []string
+		to    *[]*streamListener
+	}{{wire.TCP, t.config.TCP, &t.stream}, {wire.TLS, t.config.TLS, &t.stream}, {wire.WS, t.config.WS, &t.web}, {wire.WSS, t.config.WSS, &t.web}} {
+		if err := t.bindStreams(l.proto, l.addrs, l.to); err != nil {
+			return err
+		}
 	}
 	for _, l := range t.udp {
 		t.listening = append(t.listening, Listening{wire.UDP, l.addr})
 	}
-	for _, l := range t.stream {
+	for _, l := range slices.Concat(t.stream, t.web) {
 		t.listening = append(t.listening, Listening{l.proto, l.addr})
 	}
 	return nil
@@ -118,19 +126,20 @@ func (t *Transport) bindUDP(a netip.AddrPort) (netip.AddrPort, error) {
 	return l.addr, nil
 }
 
-func (t *Transport) bindStreams(proto wire.Proto, list []string) error {
+func (t *Transport) bindStreams(proto wire.Proto, list []string, to *[]*streamListener) error {
 	bind := func(a netip.AddrPort) (netip.AddrPort, error) {
 		l, err := listenTCP(proto.String(), a)
 		if err != nil {
 			return a, err
 		}
 		s := &streamListener{t: t, l: l, proto: proto, addr: l.Addr().(*net.TCPAddr).AddrPort()}
-		t.stream = append(t.stream, s)
+		*to = append(*to, s)
 		return s.addr, nil
 	}
 	unbind := func() {
-		_ = t.stream[len(t.stream)-1].l.Close()
-		t.stream = t.stream[:len(t.stream)-1]
+		last := len(*to) - 1
+		_ = (*to)[last].l.Close()
+		*to = (*to)[:last]
 	}
 	for _, s := range list {
 		if err := bindAll(s, bind, unbind); err != nil {
@@ -157,7 +166,7 @@ func (t *Transport) Start(r Receiver) {
 // Close ends everything: no new connections and no more datagrams, then what is queued is sent, as far as ctx allows, and all is closed. It returns when nothing runs any more.
 func (t *Transport) Close(ctx context.Context) error {
 	t.closed.Store(true)
-	for _, l := range t.stream {
+	for _, l := range slices.Concat(t.stream, t.web) {
 		_ = l.l.Close()
 	}
 	for _, l := range t.udp {
@@ -169,6 +178,7 @@ func (t *Transport) Close(ctx context.Context) error {
 		l.close()
 	}
 	t.stop()
+	t.handlers.shut()
 	t.running.Wait()
 	return err
 }

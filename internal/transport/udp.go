@@ -27,6 +27,7 @@ type udpSocket struct {
 	conn  *net.UDPConn
 	raw   syscall.RawConn
 	queue *udpQueue
+	lag   lag
 }
 
 func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
@@ -90,6 +91,7 @@ func (s *udpSocket) read() {
 		err := s.raw.Read(func(fd uintptr) bool {
 			for {
 				n, err := batch.recv(fd)
+				s.lag.measure(fd, n)
 				if err != nil {
 					failed = err
 					return !wouldBlock(err)

@@ -121,9 +121,15 @@ func replyPort(v *wire.Via, source netip.AddrPort) uint16 {
 	return defaultPort(wire.UDP)
 }
 
+// defaultPort is the port of a sent-by that names none (RFC 3261, 18.1.1; RFC 7118, 5.5).
 func defaultPort(p wire.Proto) uint16 {
-	if p.Secure() {
+	switch p {
+	case wire.TLS:
 		return 5061
+	case wire.WS:
+		return 80
+	case wire.WSS:
+		return 443
 	}
 	return 5060
 }

@@ -12,7 +12,8 @@
 //	                                  listens accepts connections; a stranger or somebody of another domain has no account
 //	user NAME                         an account without a phone
 //	registered NAME [q=Q] [expires=S] registers before the ladder begins, unseen
-//	dns NAME ADDR...                  hops of a host name, in order of trial
+//	dns NAME ADDR...                  the addresses of a host name, in order of trial
+//	dns NAME TYPE DATA                a record of type SRV, NAPTR or CNAME, as in a zone file
 //	option KEY VALUE                  for the caller (Env.Options)
 //
 // # Flags of a phone's line
@@ -23,8 +24,12 @@
 //	[password=P]  with a wrong password
 //	[call=ID]     the call with this Call-ID; else the latest that fits: what a phone sends with a URI opens a new one, unless it was challenged
 //	[to=TAG]      the dialog with this tag; a phone's tags are its name
+//	[body=N]      with a body of N bytes
 //	[strict]      as a phone of RFC 2543 that sends to the first route
 //	[forward]     passes on what came last, as a proxy that adds only its Via
+//
+// Flags that the server's lines get by themselves: [new] is the first message on a connection that the server has opened, [refused] one for a
+// connection that nobody accepts.
 //
 // A phone's line that says only "raw" sends its | lines as they stand.
 //

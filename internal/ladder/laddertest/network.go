@@ -1,7 +1,9 @@
 package laddertest
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,7 +15,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-var errRefused = errors.New("laddertest: nobody listens there")
+var errRefused = fmt.Errorf("laddertest: nobody listens there: %w", transport.ErrConnect)
 
 // Network is a transport.Network in memory. What the server sends waits here with its time until the player takes it, so that the server is never
 // entered again from its own call; a packet to an address where nobody is vanishes, a connection to it is refused.
@@ -34,6 +36,7 @@ type packet struct {
 	at    time.Time
 	flow  *flow
 	bytes []byte
+	flags []string // [new], [refused]
 }
 
 func newNetwork(local []netip.Addr) *Network {
@@ -60,6 +63,7 @@ func (n *Network) Dial(hop wire.Hop) (transport.Flow, error) {
 	// A connection of ours leaves from a port of its own.
 	local = netip.AddrPortFrom(local.Addr(), 32768+uint16(n.serial))
 	f := n.flow(wire.FlowID{Proto: hop.Proto, Local: local, Remote: hop.Addr, Serial: n.serial})
+	f.fresh = true
 	if !n.listens[wire.Hop{Proto: hop.Proto, Addr: hop.Addr}] {
 		n.refused = append(n.refused, f)
 	}
@@ -135,12 +139,37 @@ func (n *Network) take() []packet {
 	n.mu.Lock()
 	sent, refused := n.sent, n.refused
 	n.sent, n.refused = nil, nil
+	for i := range sent {
+		p := &sent[i]
+		switch {
+		case slices.Contains(refused, p.flow):
+			p.flags = []string{"refused"}
+		case p.flow.fresh:
+			p.flow.fresh = false
+			p.flags = []string{"new"}
+		}
+	}
 	n.mu.Unlock()
 	for _, f := range refused {
 		f.close(errRefused)
-		sent = slices.DeleteFunc(sent, func(p packet) bool { return p.flow == f })
 	}
 	return sent
+}
+
+// hangUp closes all connections with that phone.
+func (n *Network) hangUp(phone string, is func(wire.Hop) bool) {
+	n.mu.Lock()
+	var theirs []*flow
+	for id, f := range n.flows {
+		if id.Proto != wire.UDP && is(wire.Hop{Proto: id.Proto, Addr: id.Remote}) {
+			theirs = append(theirs, f)
+		}
+	}
+	n.mu.Unlock()
+	slices.SortFunc(theirs, func(a, b *flow) int { return cmp.Compare(a.id.Serial, b.id.Serial) })
+	for _, f := range theirs {
+		f.close(errors.New("closed by " + phone))
+	}
 }
 
 // refusing tells whether a connection is about to be refused.
@@ -195,6 +224,7 @@ type flow struct {
 	id       wire.FlowID
 	sentBy   netip.AddrPort
 	dead     error // guarded by network.mu, like what follows
+	fresh    bool  // the server has opened it and sent nothing yet
 	watchers map[int]func(error)
 	watched  int
 }

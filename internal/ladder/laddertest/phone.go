@@ -329,6 +329,11 @@ func finish(m *message, e *ladder.Entry) {
 			m.set("Content-Type", kind)
 		}
 	}
+	if size, ok := e.Flag("body"); ok {
+		n, _ := strconv.Atoi(size)
+		m.body = []byte(strings.Repeat("x", n))
+		m.set("Content-Type", "text/plain")
+	}
 	if !done["content-length"] {
 		m.del("Content-Length")
 		m.add("Content-Length", strconv.Itoa(len(m.body)))

@@ -2,7 +2,6 @@ package laddertest
 
 import (
 	"bytes"
-	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -123,9 +122,7 @@ func (p *player) step(e *ladder.Entry) error {
 	p.happen.Entries = append(p.happen.Entries, *e)
 	switch e.Kind {
 	case ladder.Close:
-		if f := p.stage.phones[e.From].flow; f != nil {
-			f.close(errors.New("closed by " + e.From))
-		}
+		p.stage.env.Network.hangUp(e.From, func(h wire.Hop) bool { to := p.stage.byHop[h]; return to != nil && to.name == e.From })
 	case ladder.Message:
 		f, b, err := p.stage.phones[e.From].build(e)
 		if err != nil {
@@ -155,7 +152,7 @@ func (p *player) settle() {
 
 // note writes down one message of the server and hands it to its phone.
 func (p *player) note(packet packet) {
-	e := ladder.Entry{At: packet.at.Sub(p.start), From: p.stage.env.Name}
+	e := ladder.Entry{At: packet.at.Sub(p.start), From: p.stage.env.Name, Flags: packet.flags}
 	id := packet.flow.id
 	to := p.stage.byHop[wire.Hop{Proto: id.Proto, Addr: id.Remote}]
 	if to != nil {
@@ -167,12 +164,14 @@ func (p *player) note(packet packet) {
 	lost := false
 	if want := p.want[saying(&e)]; len(want) > 0 {
 		p.want[saying(&e)] = want[1:]
-		e.Before, e.Flags = want[0].Before, want[0].Flags
+		e.Before = want[0].Before
 		e.Fields, e.Body = compare(want[0], readMessage(packet.bytes))
-		_, lost = e.Flag("lost")
+		if _, lost = want[0].Flag("lost"); lost {
+			e.Flags = append(e.Flags, "lost")
+		}
 	}
 	p.happen.Entries = append(p.happen.Entries, e)
-	if to != nil && !lost {
+	if _, refused := e.Flag("refused"); to != nil && !lost && !refused {
 		to.receive(packet.flow, packet.bytes)
 	}
 }

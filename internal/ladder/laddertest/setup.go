@@ -18,7 +18,7 @@ type Env struct {
 	Name    string // of the server in the ladder
 	Domain  string
 	Users   []User
-	Hosts   map[string][]netip.Addr // directive dns
+	Records []string // directive dns, as lines of a zone file
 	Options map[string]string
 }
 
@@ -47,7 +47,7 @@ func newStage(s *ladder.Script) (*stage, error) {
 	st := &stage{
 		env: &Env{
 			Name: "proxy", Domain: "example.org",
-			Hosts: make(map[string][]netip.Addr), Options: make(map[string]string),
+			Options: make(map[string]string),
 		},
 		phones: make(map[string]*phone),
 		byHop:  make(map[wire.Hop]*phone),
@@ -117,14 +117,29 @@ func (st *stage) direct(d ladder.Directive) error {
 		st.register = append(st.register, d)
 		return nil
 	case "dns":
-		addrs, err := parseAddrs(words[2:])
-		st.env.Hosts[words[1]] = addrs
-		return err
+		return st.dns(words[1], words[2:])
 	case "option":
 		st.env.Options[words[1]] = strings.Join(words[2:], " ")
 		return nil
 	}
 	return fmt.Errorf("unknown directive %q", words[0])
+}
+
+// dns adds a name's addresses, or one record of another type.
+func (st *stage) dns(name string, words []string) error {
+	if len(words) > 0 && (words[0] == "SRV" || words[0] == "NAPTR" || words[0] == "CNAME") {
+		st.env.Records = append(st.env.Records, name+". 300 IN "+strings.Join(words, " "))
+		return nil
+	}
+	addrs, err := parseAddrs(words)
+	for _, a := range addrs {
+		kind := "A"
+		if a.Is6() {
+			kind = "AAAA"
+		}
+		st.env.Records = append(st.env.Records, fmt.Sprintf("%s. 300 IN %s %s", name, kind, a))
+	}
+	return err
 }
 
 // add makes a phone with nothing but a name.

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	_ "embed"
+	"encoding/base64"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"signalbox/internal/transport"
+	"signalbox/internal/wire"
+)
+
+// webHandlers is what the https and http listeners serve, path by path.
+func (s *server) webHandlers() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/sip", s.network.WebSocket(transport.Origins{Allowed: s.config.origins, Known: s.isOurName}))
+	mux.HandleFunc("GET /ca", s.serveCA)
+	mux.HandleFunc("GET /{$}", s.serveHome)
+	return s.guarded(mux)
+}
+
+// isOurName: a web server of a domain often has a name below it.
+func (s *server) isOurName(host string) bool {
+	for _, name := range s.domains.Names() {
+		if len(host) > len(name) && strings.EqualFold(host[len(host)-len(name)-1:], "."+name) {
+			return true
+		}
+	}
+	_, ours := s.domains.Domain(host)
+	return ours
+}
+
+// serveWeb begins to serve HTTP, if there are listeners for it.
+func (s *server) serveWeb(context.Context) error {
+	listeners := s.network.Web()
+	if len(listeners) == 0 {
+		return nil
+	}
+	web := &http.Server{
+		Handler:           s.webHandlers(),
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate},
+		ReadHeaderTimeout: webHeaderTimeout, // and the TLS handshake
+		ReadTimeout:       webReadTimeout,
+		WriteTimeout:      webWriteTimeout,
+		IdleTimeout:       webIdleTimeout,
+		MaxHeaderBytes:    maxWebHeader,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxWebStreams},
+		// What it says is about what strangers send: a flood of them is no flood of warnings.
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	done := make(chan struct{}, len(listeners))
+	for _, l := range listeners {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			serve := func() error { return web.Serve(l) }
+			if l.Proto == wire.WSS {
+				serve = func() error { return web.ServeTLS(l, "", "") }
+			}
+			if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+				s.log.Error("web server died", "address", l.Addr(), "error", err)
+			}
+		}()
+	}
+	s.onStop(func(ctx context.Context) error {
+		err := web.Shutdown(ctx)
+		if err != nil {
+			err = web.Close()
+		}
+		for range listeners {
+			<-done
+		}
+		return err
+	})
+	return nil
+}
+
+// guarded gives every answer the headers that keep a browser from doing more with it than was meant; a handler that means more says so. It
+// also catches panics: they cost one request, and are told.
+func (s *server) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "microphone=(self), camera=(self), geolocation=()")
+		// No Strict-Transport-Security: it would bind all ports of this host name, and forbid to look past the certificate of a local CA.
+		defer func() {
+			if v := recover(); v != nil {
+				if v != http.ErrAbortHandler {
+					s.log.Error("panic in a web handler", "path", harmless(shorten(r.URL.Path)), "panic", v)
+				}
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// serveCA hands out the certificate of the local CA, for phones and browsers to trust.
+func (s *server) serveCA(w http.ResponseWriter, r *http.Request) {
+	if s.localCA == nil {
+		http.Error(w, "This server has no CA of its own: its certificate was made by somebody else.", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-x509-ca-cert")
+	w.Header().Set("Content-Disposition", `attachment; filename="signalbox-ca.crt"`)
+	http.ServeFile(w, r, s.localCA.File())
+}
+
+//go:embed home.html
+var homePage string
+
+var (
+	homeTemplate = template.Must(template.New("home").Parse(homePage))
+	homeCSP      = "default-src 'none'; style-src 'sha256-" + styleHash(homePage) + "'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+// styleHash is what a Content-Security-Policy knows the page's style sheet by.
+func styleHash(page string) string {
+	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(page)
+	sum := sha256.Sum256([]byte(style[1]))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// serveHome says what this is, and how to go on.
+func (s *server) serveHome(w http.ResponseWriter, r *http.Request) {
+	scheme := "ws"
+	if r.TLS != nil {
+		scheme = "wss"
+	}
+	w.Header().Set("Content-Security-Policy", homeCSP)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_ = homeTemplate.Execute(w, struct {
+		Domain, WebSocket string
+		LocalCA           bool
+	}{s.config.domains[0], scheme + "://" + r.Host + "/sip", s.localCA != nil && r.TLS != nil})
+}

@@ -1,0 +1,187 @@
+package gruu
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base32"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"hash"
+	"strings"
+	"sync"
+
+	"signalbox/internal/wire"
+)
+
+// ID stands for an instance of one address-of-record. It says nothing about the instance to whoever has not the key.
+type ID [idSize]byte
+
+// Target is what a GRUU leads to: the bindings of AOR whose instance has this ID and, if it is a temporary one, this epoch.
+type Target struct {
+	AOR       wire.AOR
+	ID        ID
+	Temporary bool
+	Epoch     uint32
+}
+
+// Maker makes and opens GRUUs. Safe for concurrent use.
+type Maker struct {
+	macs  sync.Pool // of *keyed
+	block cipher.Block
+}
+
+// keyed is a keyed hash and the room it works in.
+type keyed struct {
+	hash hash.Hash
+	text []byte
+	sum  []byte
+}
+
+// Base 32, because a URI parameter is compared without case (RFC 3261, 19.1.4); base 64 for the user part, which is compared with it.
+var (
+	params = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+	users  = base64.RawURLEncoding.Strict()
+)
+
+const (
+	publicSize = idSize + sealSize
+	plainSize  = 1 + maxUser + idSize + epochSize + stampSize
+	sealedSize = ivSize + plainSize
+)
+
+// New makes a Maker. The key is 32 random bytes or more; with another key all GRUUs are others.
+func New(key []byte) (*Maker, error) {
+	if len(key) < 32 {
+		return nil, errors.New("gruu: the key needs at least 32 bytes")
+	}
+	m := &Maker{}
+	signing := derive(key, "sign")
+	m.macs.New = func() any {
+		return &keyed{hash: hmac.New(sha256.New, signing), text: make([]byte, 0, 256), sum: make([]byte, 0, sha256.Size)}
+	}
+	var err error
+	m.block, err = aes.NewCipher(derive(key, "seal")[:16])
+	return m, err
+}
+
+func derive(key []byte, purpose string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte("gruu " + purpose))
+	return h.Sum(nil)
+}
+
+// mac fills out with the signature over the texts, which purpose keeps apart from others.
+func (m *Maker) mac(out []byte, purpose byte, texts ...string) {
+	k := m.macs.Get().(*keyed)
+	k.text = append(k.text[:0], purpose)
+	for _, s := range texts {
+		k.text = binary.BigEndian.AppendUint16(k.text, uint16(len(s)))
+		k.text = append(k.text, s...)
+	}
+	k.hash.Reset()
+	k.hash.Write(k.text)
+	k.sum = k.hash.Sum(k.sum[:0])
+	copy(out, k.sum)
+	m.macs.Put(k)
+}
+
+// ID of an instance, which is written in its canonical form.
+func (m *Maker) ID(aor wire.AOR, instance string) (id ID) {
+	m.mac(id[:], 'i', aor.User, aor.Host, instance)
+	return id
+}
+
+// AppendPublic appends the public GRUU of an instance. It is always the same one: its owner is known as long as the address-of-record is.
+// RFC 5627, 5.1
+func (m *Maker) AppendPublic(dst []byte, aor wire.AOR, instance string) []byte {
+	var raw [publicSize]byte
+	id := m.ID(aor, instance)
+	copy(raw[:], id[:])
+	m.mac(raw[idSize:], 'p', aor.User, aor.Host, string(id[:]))
+	dst = append(dst, aor.String()...)
+	dst = append(dst, ";gr="...)
+	return params.AppendEncode(dst, raw[:])
+}
+
+// AppendTemporary appends a temporary GRUU of an instance, another one for each stamp. There is none for an address-of-record with a very long
+// name: ok is false. RFC 5627, 5.1
+func (m *Maker) AppendTemporary(dst []byte, aor wire.AOR, instance string, epoch uint32, stamp uint64) (gruu []byte, ok bool) {
+	if len(aor.User) > maxUser {
+		return dst, false
+	}
+	var raw [sealedSize]byte
+	plain := raw[ivSize:]
+	plain[0] = byte(len(aor.User))
+	copy(plain[1:], aor.User)
+	id := m.ID(aor, instance)
+	rest := plain[1+maxUser:]
+	copy(rest, id[:])
+	binary.BigEndian.PutUint32(rest[idSize:], epoch)
+	binary.BigEndian.PutUint64(rest[idSize+epochSize:], stamp)
+	// The signature is the initialisation vector: what is equal in any two of them cannot be seen, and none is ever used for two texts.
+	m.mac(raw[:ivSize], 't', aor.Host, string(plain))
+	m.cover(plain, raw[:ivSize])
+	dst = append(dst, "sip:"...)
+	dst = users.AppendEncode(dst, raw[:])
+	dst = append(append(dst, '@'), aor.Host...)
+	return append(dst, ";gr"...), true
+}
+
+// cover encrypts, and decrypts.
+func (m *Maker) cover(b, iv []byte) { cipher.NewCTR(m.block, iv).XORKeyStream(b, b) }
+
+// Is tells a URI that claims to be a GRUU.
+func Is(u wire.URI) bool {
+	if u.Params == "" {
+		return false
+	}
+	_, ok := u.Param("gr")
+	return ok
+}
+
+// Open reads a GRUU in one of our domains: aor is its canonical user and host. ok is false for one that we have not made.
+func (m *Maker) Open(u wire.URI, aor wire.AOR) (t Target, ok bool) {
+	if gr, _ := u.Param("gr"); gr != "" {
+		return m.openPublic(gr, aor)
+	}
+	return m.openTemporary(aor)
+}
+
+func (m *Maker) openPublic(gr string, aor wire.AOR) (t Target, ok bool) {
+	var raw [publicSize]byte
+	if len(gr) != params.EncodedLen(publicSize) {
+		return t, false
+	}
+	if _, err := params.Decode(raw[:], []byte(strings.ToLower(gr))); err != nil {
+		return t, false
+	}
+	var want [sealSize]byte
+	m.mac(want[:], 'p', aor.User, aor.Host, string(raw[:idSize]))
+	return Target{AOR: aor, ID: ID(raw[:idSize])}, subtle.ConstantTimeCompare(want[:], raw[idSize:]) == 1
+}
+
+func (m *Maker) openTemporary(aor wire.AOR) (t Target, ok bool) {
+	var raw [sealedSize]byte
+	if len(aor.User) != users.EncodedLen(sealedSize) {
+		return t, false
+	}
+	if _, err := users.Decode(raw[:], []byte(aor.User)); err != nil {
+		return t, false
+	}
+	plain := raw[ivSize:]
+	m.cover(plain, raw[:ivSize])
+	var want [ivSize]byte
+	m.mac(want[:], 't', aor.Host, string(plain))
+	if subtle.ConstantTimeCompare(want[:], raw[:ivSize]) != 1 || plain[0] > maxUser {
+		return t, false
+	}
+	rest := plain[1+maxUser:]
+	return Target{
+		AOR: wire.AOR{User: string(plain[1 : 1+plain[0]]), Host: aor.Host}, ID: ID(rest[:idSize]),
+		Temporary: true, Epoch: binary.BigEndian.Uint32(rest[idSize:]),
+	}, true
+}

@@ -1,0 +1,79 @@
+package registrar
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"signalbox/location"
+)
+
+// epoch is that of a contact's instance, 0 without one. All temporary GRUUs of the instance become void when the phone comes with another Call-ID, which
+// means that it has started anew and forgotten them: then a new epoch begins, and not only for this contact. RFC 5627, 5.1
+func (g *registration) epoch(bindings []location.Binding, c *contact) uint32 {
+	if c.instance == "" || c.interval == 0 {
+		return 0
+	}
+	var last, any *location.Binding
+	for i := range bindings {
+		b := &bindings[i]
+		if b.InstanceID != c.instance {
+			continue
+		}
+		any = b
+		if (c.regID == 0 || b.RegID == c.regID) && (last == nil || b.Updated.After(last.Updated)) {
+			last = b
+		}
+	}
+	if any == nil {
+		return newEpoch()
+	}
+	if last == nil || last.CallID == g.req.CallID {
+		return any.Epoch
+	}
+	epoch := newEpoch()
+	for i := range bindings {
+		if bindings[i].InstanceID == c.instance {
+			bindings[i].Epoch = epoch
+		}
+	}
+	return epoch
+}
+
+// newEpoch is never 0, and in practice never one that an instance had before.
+func newEpoch() uint32 { return rand.Uint32() | 1 }
+
+// appendGRUUs adds the GRUUs of a binding's instance to its Contact, if the phone knows what they are: the public one, and the temporary one made by its latest
+// REGISTER (RFC 5627, 5.2).
+func (g *registration) appendGRUUs(dst []byte, bindings []location.Binding, b *location.Binding) []byte {
+	if g.options&knowsGRUU == 0 || g.GRUU == nil || b.InstanceID == "" {
+		return dst
+	}
+	dst = append(dst, `;pub-gruu="`...)
+	dst = append(g.GRUU.AppendPublic(dst, g.aor, b.InstanceID), '"')
+	newest := location.Newest(bindings, b.InstanceID)
+	mark := len(dst)
+	dst = append(dst, `;temp-gruu="`...)
+	dst, ok := g.GRUU.AppendTemporary(dst, g.aor, b.InstanceID, newest.Epoch, newest.Stamp())
+	if !ok {
+		return dst[:mark]
+	}
+	return append(dst, '"')
+}
+
+// lose marks the bindings that a flow was the only way to, and returns the list as it is if there are none.
+func lose(bindings []location.Binding, lost func(b *location.Binding) bool) []location.Binding {
+	var after []location.Binding
+	for i := range bindings {
+		if b := &bindings[i]; !b.Usable() || !b.DependsOnFlow() || !lost(b) {
+			continue
+		}
+		if after == nil {
+			after = append(after, bindings...)
+		}
+		after[i].Lost = time.Now()
+	}
+	if after == nil {
+		return bindings
+	}
+	return after
+}
