@@ -17,7 +17,7 @@ const (
 	// udpBatch datagrams are read or written by one system call: more gains nothing measurable and delays the first answer. A reader's buffers take 2 MB
 	// of address space, and as much memory as the datagrams that come.
 	udpBatch = 32
-	// maxSockets share one UDP address, one for each core: beyond these the cores are better busy with what the readers pass on.
+	// maxSockets share one UDP address, one for two cores: beyond these the cores are better busy with what the readers pass on.
 	maxSockets = 16
 	// datagramSize is the largest UDP payload there is, so that no datagram is cut off unnoticed.
 	datagramSize = 65_535

@@ -65,7 +65,11 @@ func bindAll(s string, bind func(netip.AddrPort) (netip.AddrPort, error), unbind
 	}
 }
 
-// listenUDP binds one socket per core to the address. The first one alone, so that an address in use is an error even if its owner allows sharing;
+// udpSockets is how many sockets one address gets: one for two cores. The readers of more would wake each other's cores for work that one does by the way, and
+// there is more than UDP to do: streams, commits, garbage.
+func udpSockets(cores int) int { return min((cores+1)/2, maxSockets) }
+
+// listenUDP binds the sockets of one address. The first one alone, so that an address in use is an error even if its owner allows sharing;
 // then it lets its siblings in.
 func listenUDP(addr netip.AddrPort) (conns []*net.UDPConn, err error) {
 	defer func() {
@@ -75,7 +79,7 @@ func listenUDP(addr netip.AddrPort) (conns []*net.UDPConn, err error) {
 			}
 		}
 	}()
-	for i := range min(runtime.GOMAXPROCS(0), maxSockets) {
+	for i := range udpSockets(runtime.GOMAXPROCS(0)) {
 		first := i == 0
 		lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 			return control(c, func(fd int) error { return setUDPOptions(fd, addr, !first) })

@@ -11,7 +11,7 @@ import (
 	"signalbox/internal/wire"
 )
 
-// udpListener is one UDP address we listen on: several sockets bound to it, among which the kernel spreads sources (SO_REUSEPORT). Datagrams of one
+// udpListener is one UDP address we listen on: one or more sockets bound to it, among which the kernel spreads sources (SO_REUSEPORT). Datagrams of one
 // source come to one socket, so their order is kept.
 type udpListener struct {
 	t       *Transport
@@ -81,34 +81,44 @@ func (l *udpListener) flush() {
 }
 
 // read takes datagrams in batches and hands them on, until the socket is closed.
+//
+// It stays inside one Read of the runtime's poller: a batch that was not full has emptied the socket, and whatever comes afterwards wakes the poller
+// again, so the goroutine sleeps at once instead of asking the kernel a second time. What no call of Read resets cannot be missed.
 func (s *udpSocket) read() {
 	batch := newRecvBatch(s.l.addr.Addr().Is6())
-	var n int
-	var failed error
-	recv := func(fd uintptr) bool {
-		n, failed = batch.recv(fd)
-		s.lag.measure(fd, n)
-		return !wouldBlock(failed)
-	}
-	for {
-		if err := s.raw.Read(recv); err != nil {
+	for again := true; again; {
+		var failed error
+		err := s.raw.Read(func(fd uintptr) bool {
+			for {
+				n, err := batch.recv(fd)
+				s.lag.measure(fd, n)
+				if err != nil {
+					failed = err
+					return !wouldBlock(err)
+				}
+				s.handle(batch, n)
+				if n < udpBatch {
+					return false
+				}
+			}
+		})
+		if err != nil {
 			return // closed
 		}
-		if failed != nil {
-			// Nothing that belongs to one datagram is reported here (no IP_RECVERR): the kernel is short of memory.
-			s.l.t.log.Error("udp receive failed", "address", s.l.addr, "error", failed)
-			if !s.l.t.pause(defaultTimeouts.acceptPause) {
-				return
-			}
-			continue
-		}
-		s.l.busy.Add(1)
-		for i := range n {
-			s.take(batch.datagram(i))
-		}
-		s.l.busy.Add(-1)
-		s.l.flush()
+		// Nothing that belongs to one datagram is reported here (no IP_RECVERR): the kernel is short of memory.
+		s.l.t.log.Error("udp receive failed", "address", s.l.addr, "error", failed)
+		again = s.l.t.pause(defaultTimeouts.acceptPause)
 	}
+}
+
+// handle works on the first n datagrams of a batch, and then sends what has queued.
+func (s *udpSocket) handle(batch *recvBatch, n int) {
+	s.l.busy.Add(1)
+	for i := range n {
+		s.take(batch.datagram(i))
+	}
+	s.l.busy.Add(-1)
+	s.l.flush()
 }
 
 // take handles one datagram.

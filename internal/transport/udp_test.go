@@ -329,9 +329,7 @@ func TestValidate(t *testing.T) {
 
 // All sockets of a listener take part: the kernel spreads sources over them.
 func TestUDPSocketsShare(t *testing.T) {
-	if runtime.GOMAXPROCS(0) < 2 {
-		t.Skip("one core, one socket")
-	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(6)) // three sockets
 	tr, err := New(Config{UDP: []string{"127.0.0.1:0"}})
 	if err != nil {
 		t.Fatal(err)
@@ -339,6 +337,9 @@ func TestUDPSocketsShare(t *testing.T) {
 	defer end(t, tr)
 	for range 64 {
 		dialPhone(t, "udp", addr(tr, 0)).say("x")
+	}
+	if n := len(tr.udp[0].sockets); n != 3 {
+		t.Errorf("%d sockets", n)
 	}
 	for i, s := range tr.udp[0].sockets {
 		_ = s.conn.SetReadDeadline(time.Now().Add(patience))
