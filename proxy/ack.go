@@ -49,5 +49,7 @@ func (b *branch) passToFirst(hops []wire.Hop) {
 
 // pass sends the copy, once.
 func (b *branch) pass(flow transport.Flow) {
-	_ = flow.Send(wire.Append(nil, b.copy(flow))) // a lost ACK is asked for by the next 2xx
+	req := b.copy(flow)
+	b.bridgeACK(req)
+	_ = flow.Send(wire.Append(nil, req)) // a lost ACK is asked for by the next 2xx
 }

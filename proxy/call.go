@@ -45,6 +45,11 @@ type call struct {
 	finals   []final // responses to choose the best of. RFC 3261, 16.7 step 4
 	ring     *transaction.Timer
 
+	// Of a call whose media is bridged. The legs differ in a request within the dialog only.
+	anchored           *anchored
+	mediaFrom, mediaTo int
+	offered            bool // the request carries a session description
+
 	advancing bool // advance is running
 	closed    bool // no new branches
 	cancelled bool // the caller gave up

@@ -24,6 +24,10 @@ type branch struct {
 	timerC *transaction.Timer // RFC 3261, 16.6 step 11
 	until  time.Time          // when it may fire: provisional responses put it off
 
+	leg    int  // its leg of the media bridge, 0 without one
+	direct bool // its media needs no bridge
+	srtp   bool // it has refused RTP: SRTP is offered
+
 	provisional bool // a provisional response came
 	expired     bool // we cancelled it because nobody answered
 	done        bool // no final response is awaited any more
@@ -204,10 +208,17 @@ func (c *call) size() int {
 // send makes the copy for this target and flow and starts its client transaction. RFC 3261, 16.6 step 10
 func (b *branch) send(flow transport.Flow) {
 	c := b.c
+	req := b.copy(flow)
+	if c.p.Anchor != nil {
+		if err := b.bridge(req, flow); err != nil {
+			b.fail(err)
+			return
+		}
+	}
 	if c.p.Metrics.Forwarded != nil {
 		c.p.Metrics.Forwarded(c.req.CSeq.Method)
 	}
-	b.client = c.p.Layer.Start(c.owner, b.copy(flow), flow, b)
+	b.client = c.p.Layer.Start(c.owner, req, flow, b)
 	b.setTimerC() // RFC 3261, 16.6 step 11
 }
 

@@ -59,6 +59,7 @@ func (b *branch) another() bool {
 		return false
 	}
 	b.stopTimerC()
+	b.dropMedia()
 	*b = branch{c: b.c, t: b.t.next, breadth: b.breadth}
 	b.find()
 	return true

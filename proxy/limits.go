@@ -13,6 +13,9 @@ const (
 	// maxOwnRoutes bounds the topmost Route values of ours removed from one request: two for each time a spiral passed here.
 	maxOwnRoutes = 8
 
+	// maxEarly bounds the early dialogs that are known of one bridged call: a branch has one, unless something beyond it forks.
+	maxEarly = 4 * maxBranches
+
 	// maxBreadth is the greatest number of branches one request may have alive anywhere downstream. RFC 5393, 5.3.3
 	maxBreadth = 60
 

@@ -67,6 +67,8 @@ type Config struct {
 	Network  transport.Network
 	Layer    Starter
 
+	Anchor Anchor // nil: no media is bridged
+
 	GRUU *gruu.Maker // the registrar's; nil: there are none
 
 	Devices Devices               // nil: nobody added any
@@ -98,8 +100,9 @@ func (c *Config) Validate() error {
 // Proxy is a stateful proxy (RFC 3261, 16.2). It implements transaction.Handler.
 type Proxy struct {
 	Config
-	signer *signer
-	seed   maphash.Seed // of the loop marks; a loop does not outlive a restart
+	anchors anchors
+	signer  *signer
+	seed    maphash.Seed // of the loop marks; a loop does not outlive a restart
 }
 
 // New makes a proxy.

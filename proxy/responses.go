@@ -38,6 +38,7 @@ func (b *branch) hearProvisional(res *wire.Response) {
 	}
 	b.putOffTimerC() // RFC 3261, 16.7 step 2
 	if b.uncover(res) && !b.c.responded {
+		_ = b.bridgeResponse(res)
 		b.c.tx.Respond(res)
 	}
 }
@@ -54,6 +55,11 @@ func (b *branch) hearSuccess(res *wire.Response) {
 	if c.responded && !c.rings {
 		return
 	}
+	if err := b.bridgeResponse(res); err != nil {
+		b.decline(res, err)
+		c.advance()
+		return
+	}
 	c.respond(res)
 	if !c.noCancel {
 		c.cancelAll(`SIP;cause=200;text="Call completed elsewhere"`) // RFC 3261, 16.7 step 10
@@ -64,7 +70,7 @@ func (b *branch) hearSuccess(res *wire.Response) {
 // hearFailure stores a 3xx to 6xx and goes on searching. RFC 3261, 16.7 step 4. We never recurse on a 3xx: whom to call next is the caller's choice.
 func (b *branch) hearFailure(res *wire.Response) {
 	c := b.c
-	if b.done || (res.StatusCode == 408 || res.StatusCode == 430) && b.another() {
+	if b.done || (res.StatusCode == 408 || res.StatusCode == 430) && b.another() || b.retrySRTP(res.StatusCode) {
 		return
 	}
 	b.end()
@@ -150,7 +156,10 @@ func (b *branch) fail(err error) {
 }
 
 // note adds a final response to the response context. RFC 3261, 16.7 step 4
-func (b *branch) note(f final) { b.c.finals = append(b.c.finals, f) }
+func (b *branch) note(f final) {
+	b.dropMedia()
+	b.c.note(f)
+}
 
 // codeOf is the status an error stands for.
 func codeOf(err error) int {
@@ -180,6 +189,7 @@ func (c *call) finish() {
 	if !c.responded {
 		c.answerBest()
 	}
+	c.releaseMedia()
 	c.letGo()
 }
 
