@@ -18,6 +18,7 @@ import (
 
 var (
 	errTextNotUTF8 = errors.New("transport: text frame is not UTF-8")
+	errHuge        = errors.New("transport: frame announces more than a message may have")
 	errNoise       = errors.New("transport: too much besides messages")
 )
 
@@ -34,8 +35,9 @@ type carrier struct {
 	heard  bool      // something came since the last look
 	silent int       // looks in a row that found nothing
 	noise  int       // bytes since the last message or look
-	err    error     // why Read gave up
-	closed bool      // a close frame was sent
+	heads  heads
+	err    error // why Read gave up
+	closed bool  // a close frame was sent
 
 	tokens float64 // messages that may come at once
 	filled time.Time
@@ -55,9 +57,10 @@ func (k *carrier) serve(ws *websocket.Conn) {
 		}
 		return k.read(ws)
 	})
-	if code, reason := farewell(err); code != 0 && !k.closed {
-		c.out.uncork()
-		_ = k.ws.close(code, reason)
+	if code, reason := farewell(err); code != 0 {
+		if !k.closed {
+			_ = k.ws.close(code, reason)
+		}
 		c.linger()
 	}
 	c.end(err)
@@ -140,6 +143,9 @@ func (k *carrier) Read(b []byte) (int, error) {
 		case k.noise > maxNoise:
 			k.err = errNoise
 			return 0, k.err
+		case !k.heads.pass(b[:n]):
+			k.err = errHuge
+			return 0, k.err
 		case n > 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
 		}
@@ -204,7 +210,7 @@ func (k *carrier) why(err error) error {
 	return err
 }
 
-// farewell is what the peer is told when the connection ends for that reason; 0: there is nobody to tell, or the library has told. RFC 6455, 7.4.1
+// farewell is what the peer is told when the connection ends for that reason; 0: there is nobody to tell. RFC 6455, 7.4.1
 func farewell(err error) (websocket.StatusCode, string) {
 	var failed net.Error
 	switch {
@@ -216,6 +222,8 @@ func farewell(err error) (websocket.StatusCode, string) {
 		return websocket.StatusPolicyViolation, "message not complete in time"
 	case errors.Is(err, errIdle):
 		return websocket.StatusPolicyViolation, "no answer to pings"
+	case errors.Is(err, errHuge):
+		return websocket.StatusMessageTooBig, "message too large"
 	case errors.Is(err, errNoise):
 		return websocket.StatusPolicyViolation, "too many frames without a message"
 	case errors.Is(err, errPanic):
