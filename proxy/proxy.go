@@ -67,7 +67,8 @@ type Config struct {
 	Network  transport.Network
 	Layer    Starter
 
-	Anchor Anchor // nil: no media is bridged
+	Anchor   Anchor             // nil: no media is bridged
+	Services map[string]Service // what answers to a name in our domains, unless a user has it: "echo"
 
 	GRUU *gruu.Maker // the registrar's; nil: there are none
 
@@ -125,6 +126,9 @@ func (p *Proxy) ServeSIP(tx *transaction.Server) error {
 	}
 	if err := c.validate(); err != nil { // RFC 3261, 16.2 step 1
 		return err
+	}
+	if s := c.service(); s != nil {
+		return s.ServeSIP(tx)
 	}
 	if err := c.findTargets(); err != nil { // RFC 3261, 16.2 step 3
 		return err

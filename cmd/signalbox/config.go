@@ -59,6 +59,7 @@ type configFile struct {
 	Proxy struct {
 		AllowPrivate bool `toml:"allow_private"`
 	} `toml:"proxy"`
+	Media  mediaFile `toml:"media"`
 	Policy struct {
 		File string `toml:"file"`
 	} `toml:"policy"`
@@ -113,6 +114,7 @@ type config struct {
 	inbound        string
 	sha256First    bool
 	allowPrivate   bool
+	media          mediaConfig
 	policyFile     string         // "" for none
 	policy         *policy.Policy // nil for none
 	limits         limits
@@ -132,6 +134,7 @@ func serveDefaults() *config {
 		https: []string{":8443"}, httpsUnasked: true,
 		database: "signalbox.db",
 		inbound:  "authenticated",
+		media:    mediaDefaults(),
 		level:    slog.LevelInfo,
 		format:   "auto",
 	}
@@ -185,6 +188,7 @@ func (k *checker) file(c *config, f *configFile) {
 	c.sha256First = f.Auth.SHA256First
 	c.allowPrivate = f.Proxy.AllowPrivate
 	k.limits(c, f.Limits)
+	k.media(c, f.Media)
 	k.policy(c, f.Policy.File)
 	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
 	level := "info"

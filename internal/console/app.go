@@ -65,7 +65,9 @@ func (d *Desk) app(aor wire.AOR, b *location.Binding) App {
 		Owner: join(aor.User, aor.Host), Instance: strings.Trim(b.InstanceID, "<>"), Device: phoneName(aor, b), Capabilities: capabilities(b.Params),
 		Contact: b.Contact.Raw, Expires: max(0, int(time.Until(b.Expires).Round(time.Second)/time.Second)), Online: b.Usable(),
 	}
-	a.Transport, a.Source = b.Flow.Proto.String(), sourceOf(*b)
+	if b.Flow.Proto != 0 {
+		a.Transport, a.Source = b.Flow.Proto.String(), b.Flow.Remote.String()
+	}
 	switch _, isDevice := d.Devices.Device(aor); {
 	case isDevice:
 		a.Device = a.Owner
