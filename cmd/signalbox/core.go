@@ -129,6 +129,8 @@ func newCore(p parts) (*core, error) {
 	c.gruus = gruus
 	c.dispatch.registrar, err = registrar.New(registrar.Config{
 		GRUU:           gruus,
+		Network:        p.network,
+		Timers:         c.layer.NewOwner(),
 		Domains:        p.domains,
 		Auth:           verifier,
 		Location:       p.bindings,
