@@ -51,8 +51,10 @@ const (
 
 	// maxKeptBuffer is how large a buffer of a WebSocket message may have grown to be used again.
 	maxKeptBuffer = 16 << 10
-	// maxNoise bytes may come on a WebSocket without completing a message, or between two pings: a largest message in fragments of a few bytes, or ten thousand pings.
+	// maxNoise bytes may come on a WebSocket without completing a message, between two pings of ours: a largest message in fragments of a few bytes.
 	maxNoise = 256 << 10
+	// maxPings may come in that time: who keeps his connection open sends a few.
+	maxPings = 100
 	// maxSilent pings in a row without a sign of life end a WebSocket.
 	maxSilent = 2
 	// wsRate messages a second, and wsBurst at once, are read from one WebSocket: a page sends a few; a gateway with hundreds of phones behind it still gets through.

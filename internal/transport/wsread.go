@@ -35,6 +35,7 @@ type carrier struct {
 	heard  bool      // something came since the last look
 	silent int       // looks in a row that found nothing
 	noise  int       // bytes since the last message or look
+	pings  int       // the same
 	heads  heads
 	err    error // why Read gave up
 	closed bool  // a close frame was sent
@@ -80,7 +81,7 @@ func (k *carrier) read(ws *websocket.Conn) error {
 		if err := k.message(typ, r); err != nil {
 			return err
 		}
-		k.begun, k.noise = time.Time{}, 0
+		k.begun, k.noise, k.pings = time.Time{}, 0, 0
 		k.slow(now)
 	}
 }
@@ -132,7 +133,7 @@ func (k *carrier) slow(now time.Time) {
 
 // Read reads frames. While it waits, what the messages before have caused to be sent here goes out, and a silent peer is pinged.
 func (k *carrier) Read(b []byte) (int, error) {
-	for {
+	for k.err == nil {
 		k.c.out.uncork()
 		k.arm()
 		n, err := k.Conn.Read(b)
@@ -149,10 +150,9 @@ func (k *carrier) Read(b []byte) (int, error) {
 		case n > 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
 		}
-		if k.err = k.late(); k.err != nil {
-			return 0, k.err
-		}
+		k.err = k.late()
 	}
+	return 0, k.err
 }
 
 // arm sets how long the next read may take. Within a message and between messages the deadline stands still: moving a timer costs more than reading.
@@ -179,11 +179,19 @@ func (k *carrier) late() error {
 	if k.heard {
 		k.silent = 0
 	}
-	k.heard, k.noise, k.look = false, 0, time.Time{}
+	k.heard, k.noise, k.pings, k.look = false, 0, 0, time.Time{}
 	if k.silent == maxSilent {
 		return errIdle
 	}
 	return k.ws.ping()
+}
+
+// pinged is called for every ping that is read, and says whether it is answered. RFC 6455, 5.5.3
+func (k *carrier) pinged() bool {
+	if k.pings++; k.pings > maxPings {
+		k.err = errNoise
+	}
+	return k.err == nil
 }
 
 // Write sends what the WebSocket library answers.
