@@ -83,6 +83,7 @@ type core struct {
 	events   *regevent.Notifier
 	logins   *login.Service
 	gruus    *gruu.Maker
+	auth     *auth.Verifier
 
 	// What returnPath needs.
 	network   transport.Network
@@ -108,7 +109,7 @@ func newCore(p parts) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &core{dispatch: &dispatcher{domains: p.domains}, network: p.network, resolver: p.resolver}
+	c := &core{dispatch: &dispatcher{domains: p.domains}, auth: verifier, network: p.network, resolver: p.resolver}
 	c.layer = transaction.New(transaction.Config{
 		Handler:  c.dispatch,
 		Finished: p.finished,
@@ -160,6 +161,7 @@ func newCore(p parts) (*core, error) {
 		Key:          p.routeKey,
 		Inbound:      proxy.Inbound(p.config.inbound),
 		AllowPrivate: p.config.allowPrivate,
+		Edge:         wire.NewDomains(p.config.edge, nil),
 	}
 	c.addMedia(p.media, &forwarding)
 	c.proxy, err = proxy.New(forwarding)

@@ -20,6 +20,7 @@ import (
 	"signalbox/internal/wire"
 	"signalbox/location"
 	"signalbox/media"
+	"signalbox/media/turn"
 )
 
 // server is the running program.
@@ -40,6 +41,7 @@ type server struct {
 	network  *transport.Transport
 	core     *core
 	media    *media.Engine // nil: no browsers, no SRTP
+	turn     *turn.Server  // nil: none
 
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
 	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
@@ -57,7 +59,7 @@ func startServer(ctx context.Context, c *config, requests *requestLog, log *slog
 		}
 		return prepare(ctx, s)
 	}
-	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, prepared, s.assemble, s.serveControl} {
+	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, s.openTURN, prepared, s.assemble, s.serveControl} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.stop(ctx))
 		}

@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -20,7 +19,6 @@ func TestStrangers(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	bind := dialRaw(t, s, "alice", "secret")
-	before := runtime.NumGoroutine()
 	c, err := net.Dial("udp4", s.UDP()[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -52,8 +50,8 @@ func TestStrangers(t *testing.T) {
 	if limit := int(debtLimit/requestCost) + 2000; answers > limit {
 		t.Errorf("%d answers, want at most about %d", answers, limit)
 	}
-	if s.Active() != 0 || len(s.accounts.users) != 0 || runtime.NumGoroutine() > before+5 {
-		t.Errorf("%d relays, %d goroutines after, %d before", s.Active(), runtime.NumGoroutine(), before)
+	if s.Active() != 0 || len(s.accounts.users) != 0 {
+		t.Errorf("%d relays, %d users", s.Active(), len(s.accounts.users))
 	}
 }
 
