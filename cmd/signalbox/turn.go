@@ -32,7 +32,7 @@ type turnFile struct {
 type turnConfig struct {
 	udp, tcp, tls []string
 	unasked       bool // the listeners are our default: without web pages, or where a port is taken, we do without
-	ports         *udp.Range
+	ports         udp.Range
 	peers         []netip.Prefix // private networks that may be reached
 	allocations   int            // per user; 0 is the default
 	kbits         int
