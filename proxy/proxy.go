@@ -75,6 +75,8 @@ type Config struct {
 	Devices Devices               // nil: nobody added any
 	Policy  func() *policy.Policy // the one that holds now; nil: none
 
+	Edge *wire.Domains // whose edge proxy we are: others keep the registrations, we keep the flows; nil: nobody's
+
 	Key     []byte  // 32 random bytes or more, persisted: signs Record-Route values, so that calls outlive a restart
 	Inbound Inbound // "" means Authenticated
 
