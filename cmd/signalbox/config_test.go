@@ -147,6 +147,8 @@ level = "trace"
 		database: filepath.Join(filepath.Dir(path), "data/sb.db"),
 		volatile: true,
 		inbound:  "any",
+		media:    mediaDefaults(),
+		turn:     turnDefaults(),
 		edge:     []string{"example.net"},
 		limits:   limits{Transactions: 1000},
 		level:    levelTrace,

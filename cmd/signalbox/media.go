@@ -30,7 +30,7 @@ type mediaConfig struct {
 	public  []netip.Addr // none: each peer is told the address that it reaches us by
 	webrtc  uint16
 	unasked bool // webrtc is our default: where the port is taken another one does
-	ports   *udp.Range
+	ports   udp.Range
 	timeout time.Duration
 }
 
