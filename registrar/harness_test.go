@@ -32,6 +32,7 @@ type world struct {
 	location *location.Service
 	reg      *Registrar
 	branch   int
+	changed  func(aor wire.AOR, before, after []location.Binding, why location.Reason)
 	find     func(id wire.FlowID) (transport.Flow, bool)
 }
 
@@ -74,7 +75,11 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.location, err = location.Open(nil, location.Config{Volatile: true}); err != nil {
+	if w.location, err = location.Open(nil, location.Config{Volatile: true, Changed: func(aor wire.AOR, before, after []location.Binding, why location.Reason) {
+		if w.changed != nil {
+			w.changed(aor, before, after, why)
+		}
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	gruus, err := gruu.New(make([]byte, 32))
