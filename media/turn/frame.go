@@ -60,8 +60,8 @@ func classify(b []byte) kind {
 		return bad
 	}
 	n := int(binary.BigEndian.Uint16(b[2:]))
-	if b[0]>>6 == 1 { // RFC 8656, 12: channel numbers are 0x4000 to 0x4FFF
-		if b[0] > 0x4F || n > len(b)-channelHeader {
+	if b[0]>>6 == 1 { // RFC 8656, 12: up to 0x4FFF; older clients go up to 0x7FFF
+		if n > len(b)-channelHeader {
 			return bad
 		}
 		return channelData

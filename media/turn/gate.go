@@ -55,7 +55,8 @@ func (g *gate) wrong(from net.Addr) {
 
 // refusal is our own answer to requests to which the protocol below has a wrong one; nil if it may answer. A ChannelBind for a peer that nobody may
 // reach gets a 403, as CreatePermission does (RFC 8656, 10.2; RFC 8656, 12.2), not a 401; an Allocate for TCP gets a 442 (RFC 8656, 7.2 step 3), not a
-// 508: neither is a matter of trying again. A channel outside of the range gets a 400 (RFC 8656, 12.2), not a binding that no ChannelData can use.
+// 508: neither is a matter of trying again. A channel outside of the range gets a 400 (RFC 8656, 12.2), not a binding that no ChannelData can use; the range is that of the standard before, 0x4000 to
+// 0x7FFF, whose clients are about.
 func (g *gate) refusal(b []byte) []byte {
 	m := method(b)
 	if m != methodChannelBind && m != methodAllocate {
@@ -91,7 +92,7 @@ func (g *gate) wrongWith(method uint16, m *stun.Message) stun.ErrorCode {
 		}
 		return 0
 	}
-	if v, err := m.Get(stun.AttrChannelNumber); err == nil && len(v) == 4 && v[0]>>4 != 4 {
+	if v, err := m.Get(stun.AttrChannelNumber); err == nil && len(v) == 4 && v[0]>>6 != 1 {
 		return stun.CodeBadRequest
 	}
 	var peer stun.XORMappedAddress

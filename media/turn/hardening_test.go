@@ -207,7 +207,7 @@ func TestStreamFrames(t *testing.T) {
 		"HTTP":                        []byte("GET / HTTP/1.1\r\n\r\n"),
 		"TLS":                         {0x16, 3, 1, 0, 5, 1, 2, 3, 4, 5},
 		"no magic cookie":             append([]byte{0, 1, 0, 0}, make([]byte, 60)...),
-		"a channel of 0x5000":         {0x50, 0, 0, 0},
+		"a channel of 0x8000":         {0x80, 0, 0, 0},
 		"an answer":                   stun.MustBuild(stun.TransactionID, stun.BindingSuccess).Raw,
 	} {
 		r := dialRaw(t, s, "alice", "secret")
