@@ -27,6 +27,12 @@ const (
 	maxDatagrams = 8192
 	// flowCache is how many UDP flow values are kept for re-use per listener: a fixed table, so that a million spoofed sources cost nothing.
 	flowCache = 4096
+	// errorSize bytes are read of an ICMP error's quotation: the Request-URI and the top Via of all but strange requests.
+	errorSize = 1024
+	// maxErrors are read at once: a flood of forged ones must not keep a reader from the datagrams.
+	maxErrors = 64
+	// maxBounces is how often a datagram is tried again because sending it only reported the fate of an earlier one.
+	maxBounces = 4
 	// routeAge is how long the answer of the kernel's routing table for a UDP destination is used.
 	routeAge = 10 * time.Second
 	// addressAge is how long the machine's list of addresses is used.
