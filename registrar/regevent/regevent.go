@@ -109,15 +109,15 @@ func (n *Notifier) Serves(req *wire.Request) bool {
 	if req.Method != sip.SUBSCRIBE || !req.URI.IsSIP() {
 		return false
 	}
-	if req.To.Tag != "" {
-		return n.table.find(dialogOf(req)) != nil || n.isContact(req.URI)
+	if req.To.Tag != "" && (n.table.find(dialogOf(req)) != nil || n.isContact(req.URI)) {
+		return true
 	}
 	aor, ours := n.Domains.AOR(req.URI)
 	if _, maddr := req.URI.Param("maddr"); !ours || maddr {
 		return false
 	}
 	name, _ := cutEvent(wire.First(req, "Event"))
-	return name == packageName || strings.HasPrefix(name, packageName+".") || aor.User == "" // templates of our package are ours to refuse
+	return name == packageName || strings.HasPrefix(name, packageName+".") || aor.User == "" && req.To.Tag == "" // templates of our package are ours to refuse
 }
 
 // isContact tells whether a URI is the remote target of our dialogs.
