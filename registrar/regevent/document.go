@@ -121,8 +121,8 @@ func (d *document) gruu(b []byte, binding *location.Binding) []byte {
 	return b
 }
 
-// params writes the contact's parameters, which are all unknown to RFC 3261 where the binding keeps them. Values stand as they came, in quotes if they had some. RFC
-// 3680, 5.1
+// params writes the contact's parameters, which are all unknown to RFC 3261 where the binding keeps them. Values stand as they came, in quotes if
+// they had some. RFC 3680, 5.1
 func params(b []byte, list string) []byte {
 	for list != "" {
 		var one string
