@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"signalbox/internal/console"
+	"signalbox/internal/wire"
 )
 
 // authority signs client certificates.
@@ -164,5 +165,26 @@ func TestDeviceCertificates(t *testing.T) {
 	}
 	if err == nil {
 		t.Error("a certificate that anybody signed is taken")
+	}
+}
+
+// The policy that README.md shows is one.
+func TestReadmePolicy(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(text), "\n    zone = ")
+	doc, _, end := strings.Cut(rest, "\n| key |")
+	if !ok || !end {
+		t.Fatal("no policy found")
+	}
+	file := filepath.Join(t.TempDir(), "policy.toml")
+	if err := os.WriteFile(file, []byte("    zone = "+doc), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := loadPolicy(file, wire.NewDomains([]string{"example.org"}, nil))
+	if err != nil || p.Len() != 4 {
+		t.Errorf("%d rules, %v", p.Len(), err)
 	}
 }

@@ -20,7 +20,7 @@ func (a *app) serve() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the server",
 		Long: "Run the server in the foreground until SIGTERM or SIGINT: it then refuses new requests with 503, lets the running ones end (at most 10 s)\n" +
-			"and exits 0. A second signal ends it at once. SIGHUP reads the accounts again.",
+			"and exits 0. A second signal ends it at once. SIGHUP reads accounts and policy again.",
 		Args: takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.load(serveDefaults())

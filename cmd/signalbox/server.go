@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"signalbox/internal/console"
@@ -35,6 +36,7 @@ type server struct {
 	users    *database.Users
 	devices  *database.Devices
 	policy   policyBox
+	reload   sync.Mutex // one reload at a time
 	bindings *location.Service
 	changes  changes           // of bindings
 	journal  *database.Journal // events and subscriptions
@@ -280,6 +282,8 @@ func listenKey(p wire.Proto) string {
 
 // Reload reads users and devices again, which another program may have changed in the database, and the policy.
 func (s *server) Reload() error {
+	s.reload.Lock()
+	defer s.reload.Unlock()
 	ctx := context.Background()
 	if err := errors.Join(s.users.Reload(ctx), s.devices.Reload(ctx)); err != nil {
 		return err
