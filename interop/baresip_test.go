@@ -51,6 +51,7 @@ module g711.so
 module aufile.so
 module alsa.so
 module sndfile.so
+module srtp.so
 snd_path %s
 module_tmp uuid.so
 module_tmp account.so

@@ -41,7 +41,7 @@ func (r *table) markdown() string {
 	var lines []string
 	for key, over := range r.rows {
 		cells := ""
-		for _, tr := range transports {
+		for _, tr := range append(transports[:len(transports):len(transports)], "ws", "wss") {
 			if over[tr] {
 				cells += " passes |"
 			} else {
@@ -52,7 +52,7 @@ func (r *table) markdown() string {
 	}
 	sort.Strings(lines)
 	return "# Interoperability\n\nWritten by `go test ./interop -update` from what passed against the real program; an empty cell was not tried: losing messages needs UDP, and a phone is tried over the transports it is used with.\n\n" +
-		"| Peer | Story | Scenario | UDP | TCP | TLS |\n|---|---|---|---|---|---|\n" + strings.Join(lines, "")
+		"| Peer | Story | Scenario | UDP | TCP | TLS | WS | WSS |\n|---|---|---|---|---|---|---|---|\n" + strings.Join(lines, "")
 }
 
 // check runs when all tests have: a story that passed must stand in RESULTS.md.

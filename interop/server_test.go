@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	chromium.close()
 	if err := results.check(); err != nil && code == 0 {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
@@ -52,6 +53,7 @@ type server struct {
 	t             *testing.T
 	dir, conf     string
 	udp, tcp, tls string // host:port
+	https, http   string
 	ca            *authority
 	cmd           *exec.Cmd
 	out           *output
@@ -69,19 +71,22 @@ func newServerFor(t *testing.T, domain, extra string, users ...string) *server {
 	dir := t.TempDir()
 	s := &server{t: t, dir: dir, conf: filepath.Join(dir, "signalbox.toml"), ca: newAuthority(t, dir)}
 	s.udp, s.tcp, s.tls = freeAddr(t), freeAddr(t), freeAddr(t)
+	s.https, s.http = freeAddr(t), freeAddr(t)
 	s.ca.write(t, filepath.Join(dir, "server"))
 	s.file("signalbox.toml", fmt.Sprintf(`domain = %q
 [listen]
 udp = %q
 tcp = %q
 tls = %q
+https = %q
+http = %q
 [tls]
 cert = "server.crt"
 key = "server.key"
 ca = "ca.crt"
 [store]
 database = "sqlite:data/signalbox.db"
-%s`, domain, s.udp, s.tcp, s.tls, extra))
+%s`, domain, s.udp, s.tcp, s.tls, s.https, s.http, extra))
 	csv := "username,domain,password\n"
 	for _, u := range users {
 		csv += u + "," + domain + "," + password(u) + "\n"

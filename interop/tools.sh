@@ -11,6 +11,8 @@ sipp      sip-tester    the SIPp scenarios and benchmarks
 baresip   baresip-core  the calls between two softphones
 linphonec linphone-cli  the registration of Linphone
 kamailio  kamailio      the comparison with Kamailio
+chromium  chromium      the tests with browsers
+npm       npm           the tests with browsers
 gcc       gcc           the race detector
 '
 
@@ -58,6 +60,15 @@ install() {
 	report
 }
 
+# What the pages of the browser tests are bundled from.
+modules() {
+	cd "$(dirname "$0")/browser"
+	if command -v npm >/dev/null && [ node_modules/.package-lock.json -ot package-lock.json ]; then
+		echo '== installing JsSIP and SIP.js'
+		npm ci --ignore-scripts --no-audit --no-fund </dev/null && touch node_modules/.package-lock.json || true
+	fi
+}
+
 report() {
 	local absent
 	absent=$(missing)
@@ -68,7 +79,10 @@ report() {
 }
 
 case "${1-}" in
-install) install ;;
+install)
+	install
+	modules
+	;;
 report) report ;;
 race) if command -v gcc >/dev/null; then echo -race; fi ;;
 *)

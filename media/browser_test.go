@@ -32,7 +32,7 @@ func newEngine(t testing.TB, set ...func(*Config)) *Engine {
 	if first > 60000 || first < 2000 {
 		first = 40000
 	}
-	c := Config{Ports: &udp.Range{First: first, Last: first + 399}}
+	c := Config{Ports: udp.Range{First: first, Last: first + 399}}
 	for _, f := range set {
 		f(&c)
 	}

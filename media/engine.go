@@ -31,8 +31,8 @@ type Metrics struct {
 
 // Config is what New needs.
 type Config struct {
-	Ports  *udp.Range // for phones
-	WebRTC uint16     // the one port of all browsers; 0 chooses a free one
+	Ports  udp.Range // for phones
+	WebRTC uint16    // the one port of all browsers; 0 chooses a free one
 
 	// Public are the addresses to write into descriptions, at most one of each family, where the machine itself does not have the address that
 	// peers reach it by. Without one, each peer is told the address that its signalling reaches.
@@ -46,7 +46,7 @@ type Config struct {
 // Validate reports what is missing or wrong.
 func (c *Config) Validate() error {
 	switch {
-	case c.Ports == nil:
+	case c.Ports.First == 0 || c.Ports.Pairs() < 1:
 		return errors.New("media: Ports is needed")
 	case c.Timeout < 0:
 		return errors.New("media: Timeout is negative")
@@ -60,6 +60,7 @@ type Engine struct {
 	log     *slog.Logger
 	shared  *udp.Listener
 	pollers []*udp.Poller
+	ports   udp.Pool
 	turn    atomic.Uint32 // which poller is next
 
 	cert        tls.Certificate
@@ -95,6 +96,7 @@ func New(c Config) (*Engine, error) {
 		config: c, log: c.Logger, began: time.Now(), origin: relay.NewOrigin(),
 		sessions: map[session]struct{}{}, browsers: map[string]*browser{}, stop: make(chan struct{}),
 	}
+	e.ports.Range = c.Ports
 	if e.log == nil {
 		e.log = slog.New(slog.DiscardHandler)
 	}

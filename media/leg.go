@@ -118,7 +118,7 @@ func (l *leg) stream(line int, kind string) (*stream, error) {
 		return s, nil
 	}
 	var err error
-	if s.rtp, s.rtcp, err = l.e.config.Ports.Open(); err != nil {
+	if s.rtp, s.rtcp, err = l.e.ports.Open(); err != nil {
 		return nil, wire.Errorf(503, "No Media Ports", "media: %w", err)
 	}
 	s.poller = l.e.poller()

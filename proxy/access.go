@@ -10,11 +10,15 @@ import (
 // admit decides who may send this request on, and proves who it is (RFC 3261, 16.3 step 6):
 //
 //   - a member of a dialog, by our Record-Route value: to the other side of that dialog;
+//   - whom another domain will ask, for which we are the edge proxy: to there, and from there to its phones;
 //   - a stranger, if the operator lets strangers in: to our own users;
 //   - everybody else authenticates, and is whom From says: to anywhere.
 func (c *call) admit() error {
 	if c.req.To.Tag == "" {
 		c.dialog = dialog{} // a route of some dialog proves nothing outside it
+	}
+	if decided, err := c.admitEdge(); decided {
+		return err
 	}
 	switch {
 	case c.dialog.forged:

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"signalbox/internal/transaction"
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 )
@@ -57,7 +58,8 @@ func mediaKind(p wire.Proto) MediaKind {
 	return Phone
 }
 
-func mediaSide(f transport.Flow) MediaSide {
+// MediaSideOf is what a flow tells about the media of who is at its other end.
+func MediaSideOf(f transport.Flow) MediaSide {
 	return MediaSide{mediaKind(f.ID().Proto), f.ID().Remote.Addr().Unmap(), f.SentBy().Addr()}
 }
 
@@ -150,6 +152,24 @@ func (b *branch) needsBridge(out transport.Flow) bool {
 		return !bytes.Contains(c.req.Body(), []byte("a=fingerprint:"))
 	}
 	return bytes.Contains(c.req.Body(), []byte("RTP/SAVP")) && !bytes.Contains(c.req.Body(), []byte("a=fingerprint:"))
+}
+
+// Service is a user agent of ours. transaction.Handler says what ServeSIP may do.
+type Service interface {
+	ServeSIP(tx *transaction.Server) error
+}
+
+// service answers for its name in our domains, for authenticated callers.
+func (c *call) service() Service {
+	s := c.p.Services[c.uri.User]
+	if s == nil || c.dialog.valid || c.user == (wire.AOR{}) {
+		return nil
+	}
+	aor, local := c.p.Domains.AOR(c.uri)
+	if !local || hasMaddr(c.uri) || c.p.Users.Exists(aor.User, aor.Host) {
+		return nil
+	}
+	return s
 }
 
 // isSDP tells whether the body is a session description.

@@ -29,7 +29,7 @@ func (b *branch) bridge(req *wire.Request, out transport.Flow) error {
 		}
 		c.anchored, c.offered = a, description(c.req) != nil
 	}
-	side := mediaSide(out)
+	side := MediaSideOf(out)
 	if b.srtp {
 		side.Kind = SRTPPhone
 	}
@@ -55,7 +55,7 @@ func (p *Proxy) newAnchored(c *call) *anchored {
 	if !p.anchors.add(a) {
 		return nil
 	}
-	a.bridge = p.Anchor.Bridge(mediaSide(c.tx.Flow), a.lost)
+	a.bridge = p.Anchor.Bridge(MediaSideOf(c.tx.Flow), a.lost)
 	return a
 }
 

@@ -32,6 +32,11 @@ type call struct {
 
 	aor wire.AOR // whose phones it is for, the zero value when it is for none of ours
 
+	// What it has to do with a domain whose edge proxy we are.
+	edge     edgeRole
+	edgeFlow wire.FlowID // edgeIn: to the phone
+	path, ob bool        // a REGISTER that gets a Path, as that of an outbound phone
+
 	// Who sent it.
 	user     wire.AOR // authenticated, the zero value otherwise
 	stranger bool     // let in without authentication

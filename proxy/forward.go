@@ -101,6 +101,8 @@ func (b *branch) find() {
 		b.c.p.Resolver.Resolve(b.leading(), func(hops []wire.Hop, err error) {
 			b.c.owner.Do(func() { b.found(hops, err) })
 		})
+	case b.t.edge:
+		b.fail(wire.Errorf(430, "", "proxy: the flow to %s is gone", b.t.flow.Remote)) // RFC 5626, 5.3.1
 	default: // RFC 5626, 5.3: nor is another connection taken for it
 		b.fail(wire.Errorf(480, "", "proxy: the connection from %s is gone", b.t.flow.Remote))
 	}
@@ -149,7 +151,7 @@ func (b *branch) found(hops []wire.Hop, err error) {
 func (b *branch) allowed(hops []wire.Hop) []wire.Hop {
 	var list []wire.Hop
 	for _, hop := range hops {
-		if len(list) < maxHops && (!b.t.foreign || b.c.p.Reachable(hop)) && (!b.t.routed || atEdge(hop, b.t.flow)) {
+		if len(list) < maxHops && (!b.t.foreign || b.t.edge || b.c.p.Reachable(hop)) && (!b.t.routed || atEdge(hop, b.t.flow)) {
 			list = append(list, hop)
 		}
 	}
@@ -173,7 +175,10 @@ func (b *branch) next() {
 // unreached is what a transport error counts as: 503 (RFC 3261, 16.9). But a phone of ours that cannot be reached is simply not there.
 func (b *branch) unreached(err error) error {
 	code := 503
-	if !b.t.foreign {
+	switch {
+	case !b.t.foreign && b.t.edge:
+		code = 430 // RFC 5626, 5.3.1
+	case !b.t.foreign:
 		code = 480
 	}
 	return wire.Errorf(code, "", "proxy: %w", err)
@@ -230,7 +235,8 @@ func (b *branch) copy(flow transport.Flow) *wire.Request {
 	c.countHop(req)                 // RFC 3261, 16.6 step 3
 	b.route(req)                    // RFC 3261, 16.4, on the copy, and 16.6 step 6
 	b.recordRoute(req, flow)        // RFC 3261, 16.6 step 4
-	c.vouch(req)                    // RFC 3261, 16.6 step 5
+	b.recordPath(req, flow)
+	c.vouch(req) // RFC 3261, 16.6 step 5
 	b.limitBreadth(req)
 	c.pushVia(req, flow) // RFC 3261, 16.6 step 8; step 9, Content-Length, is wire.Append's
 	return req

@@ -67,12 +67,15 @@ type Config struct {
 	Network  transport.Network
 	Layer    Starter
 
-	Anchor Anchor // nil: no media is bridged
+	Anchor   Anchor             // nil: no media is bridged
+	Services map[string]Service // what answers to a name in our domains, unless a user has it: "echo"
 
 	GRUU *gruu.Maker // the registrar's; nil: there are none
 
 	Devices Devices               // nil: nobody added any
 	Policy  func() *policy.Policy // the one that holds now; nil: none
+
+	Edge *wire.Domains // whose edge proxy we are: others keep the registrations, we keep the flows; nil: nobody's
 
 	Key     []byte  // 32 random bytes or more, persisted: signs Record-Route values, so that calls outlive a restart
 	Inbound Inbound // "" means Authenticated
@@ -125,6 +128,9 @@ func (p *Proxy) ServeSIP(tx *transaction.Server) error {
 	}
 	if err := c.validate(); err != nil { // RFC 3261, 16.2 step 1
 		return err
+	}
+	if s := c.service(); s != nil {
+		return s.ServeSIP(tx)
 	}
 	if err := c.findTargets(); err != nil { // RFC 3261, 16.2 step 3
 		return err

@@ -83,6 +83,10 @@ func (c *call) popOwnRoute() bool {
 
 // readToken looks for what we once signed. Of several tokens, after a spiral, the last one knows the next hop; but one forged is enough.
 func (c *call) readToken(u wire.URI) {
+	if looksLikeEdgeToken(u.User) {
+		c.readEdgeToken(u)
+		return
+	}
 	if !looksLikeToken(u.User) || u.User == c.dialog.text || c.dialog.forged {
 		return
 	}

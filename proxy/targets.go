@@ -13,6 +13,7 @@ type target struct {
 	flow    wire.FlowID
 	direct  bool // a phone that its URI reaches too: not behind NAT
 	routed  bool // an edge proxy is at the other end of the flow, and can be connected to again
+	edge    bool // a domain whose edge proxy we are, or a phone of its people
 	q       int
 
 	binding *location.Binding // that it was found by; nil when it was found otherwise
@@ -21,8 +22,15 @@ type target struct {
 
 // findTargets fills the target set. RFC 3261, 16.5
 func (c *call) findTargets() error {
-	if c.dialog.valid {
+	switch {
+	case c.dialog.valid:
 		return c.findOtherSide()
+	case c.edge == edgeIn:
+		c.add(target{uri: c.uri, flow: c.edgeFlow, edge: true})
+		return nil
+	case c.edge == edgeOut:
+		c.add(target{uri: c.uri, foreign: true, edge: true})
+		return c.checkEdgeRegister()
 	}
 	aor, local := c.p.Domains.AOR(c.uri)
 	if !local || hasMaddr(c.uri) { // the Request-URI is the only target: another domain's, or one that maddr names

@@ -10,6 +10,10 @@ import (
 func BenchmarkRegister(b *testing.B) {
 	w := newWorld(b)
 	defer w.close()
+	benchRegister(b, w)
+}
+
+func benchRegister(b *testing.B, w *world) {
 	p := w.phone("alice", "192.0.2.1:5062")
 	p.cseq = 1
 	challenge := wire.Get(p.send(p.request()), "WWW-Authenticate")

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,6 +32,8 @@ type world struct {
 	location *location.Service
 	reg      *Registrar
 	branch   int
+	changed  func(aor wire.AOR, before, after []location.Binding, why location.Reason)
+	find     func(id wire.FlowID) (transport.Flow, bool)
 }
 
 // The server listens here, and on localhost.
@@ -39,6 +42,11 @@ var listener = netip.MustParseAddrPort("192.0.2.7:5060")
 func (w *world) IsLocal(host string, port int) bool {
 	return (host == "192.0.2.7" || host == "127.0.0.1" || host == "0.0.0.0" || host == "localhost") && (port == 0 || port == 5060)
 }
+
+func (w *world) ServeSIP(tx *transaction.Server) error { return w.reg.ServeSIP(tx) }
+
+// Find finds what find knows; nobody is kept in reach where that is nil.
+func (w *world) Find(id wire.FlowID) (transport.Flow, bool) { return w.find(id) }
 
 // HA1 knows alice, bob and carol; their passwords are their names. Carol is in the other domain.
 func (w *world) HA1(name, realm string) (string, string, bool) {
@@ -67,7 +75,11 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if w.location, err = location.Open(nil, location.Config{Volatile: true}); err != nil {
+	if w.location, err = location.Open(nil, location.Config{Volatile: true, Changed: func(aor wire.AOR, before, after []location.Binding, why location.Reason) {
+		if w.changed != nil {
+			w.changed(aor, before, after, why)
+		}
+	}}); err != nil {
 		t.Fatal(err)
 	}
 	gruus, err := gruu.New(make([]byte, 32))
@@ -84,10 +96,11 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 	for _, f := range set {
 		f(&c)
 	}
+	w.layer = transaction.New(transaction.Config{Handler: w, Logger: slog.New(slog.DiscardHandler)})
+	c.Timers = w.layer.NewOwner()
 	if w.reg, err = New(c); err != nil {
 		t.Fatal(err)
 	}
-	w.layer = transaction.New(transaction.Config{Handler: w.reg, Logger: slog.New(slog.DiscardHandler)})
 	return w
 }
 
@@ -110,13 +123,29 @@ func (w *world) bindings() []string {
 // line is a flow to a phone: it keeps what is sent.
 type line struct {
 	id     wire.FlowID
-	sent   [][]byte
+	mu     sync.Mutex
+	sent   [][]byte // under mu, where timers send too
 	closed []func(error)
 }
 
 func (l *line) ID() wire.FlowID        { return l.id }
 func (l *line) SentBy() netip.AddrPort { return listener }
-func (l *line) Send(b []byte) error    { l.sent = append(l.sent, b); return nil }
+
+func (l *line) Send(b []byte) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sent = append(l.sent, b)
+	return nil
+}
+
+func (l *line) last() []byte { return l.all()[len(l.all())-1] }
+
+// all is what was sent so far.
+func (l *line) all() [][]byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.sent
+}
 
 func (l *line) OnClose(fn func(error)) (stop func()) {
 	at := len(l.closed)
@@ -195,12 +224,12 @@ func parse(t testing.TB, text string) wire.Message {
 // send returns the response to one request.
 func (p *phone) send(req *wire.Request) *wire.Response {
 	p.w.t.Helper()
-	n := len(p.line.sent)
+	n := len(p.line.all())
 	p.w.layer.ReceiveRequest(p.line, req)
-	if len(p.line.sent) != n+1 {
-		p.w.t.Fatalf("%d answers to\n%s", len(p.line.sent)-n, req)
+	if len(p.line.all()) != n+1 {
+		p.w.t.Fatalf("%d answers to\n%s", len(p.line.all())-n, req)
 	}
-	return parse(p.w.t, string(p.line.sent[n])).(*wire.Response)
+	return parse(p.w.t, string(p.line.all()[n])).(*wire.Response)
 }
 
 // register sends a REGISTER with the next CSeq, answers the challenge and returns the final response.

@@ -135,7 +135,7 @@ func (g *registration) replaces(lost *location.Binding) bool {
 }
 
 // canonicalInstance brings an instance ID into the form that is compared byte for byte: the usual ones, UUIDs, are written in either case
-// (RFC 4122, 3; RFC 5626, 4.1).
+// (RFC 5626, 4.1).
 func canonicalInstance(s string) string {
 	const uuid = "<urn:uuid:"
 	if len(s) > len(uuid) && strings.EqualFold(s[:len(uuid)], uuid) {

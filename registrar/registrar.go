@@ -26,6 +26,7 @@ type Auth interface {
 type Location interface {
 	Lookup(aor wire.AOR) []location.Binding
 	Update(aor wire.AOR, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
+	All(yield func(aor wire.AOR, b []location.Binding) bool)
 	Change(aor wire.AOR, why location.Reason, fn func(now []location.Binding) ([]location.Binding, error), done func(after []location.Binding, err error))
 }
 
@@ -47,6 +48,10 @@ type Config struct {
 	Location Location
 	Local    Local
 	GRUU     *gruu.Maker // nil: none are given out
+
+	// Network and Timers keep the way open to phones behind NAT; nil: nobody does.
+	Network Network
+	Timers  *transaction.Owner
 
 	Logins Logins                // devices that somebody added, and who is on them; nil: there are none
 	Policy func() *policy.Policy // the one that holds now; nil: none
@@ -76,6 +81,7 @@ func (c *Config) Validate() error {
 type Registrar struct {
 	Config
 	flows flows
+	pings keepAlive
 }
 
 // New makes a registrar.
@@ -95,7 +101,11 @@ func New(c Config) (*Registrar, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Registrar{Config: c}, nil
+	r := &Registrar{Config: c, pings: keepAlive{network: c.Network, timers: c.Timers}}
+	for aor, bindings := range c.Location.All {
+		r.keepOpen(aor, bindings)
+	}
+	return r, nil
 }
 
 // registration is one REGISTER under way.

@@ -43,6 +43,7 @@ func (g *registration) finish(after []location.Binding, err error) {
 		g.Metrics.Changed(len(after))
 	}
 	g.watchFlow(after)
+	g.keepOpen(g.aor, after)
 	g.answer(after)
 }
 

@@ -172,7 +172,6 @@ func TestStore(t *testing.T) {
 	} {
 		h := &holder{err: tt.err, wait: make(chan func(), 1)}
 		play(t, func(w *world) {
-			h.Location = w.location
 			p := w.phone("alice", "192.0.2.1:5062")
 			p.cseq = 1
 			challenge := wire.Get(p.send(p.request()), "WWW-Authenticate")
@@ -187,7 +186,7 @@ func TestStore(t *testing.T) {
 			if diff := cmp.Diff([]int{401, tt.code}, p.line.heard(t)); diff != "" {
 				t.Errorf("after the commit (-want +got)\n%s", diff)
 			}
-		}, func(c *Config) { c.Location = h })
+		}, func(c *Config) { h.Location, c.Location = c.Location, h })
 	}
 }
 

@@ -173,6 +173,7 @@ func configRows(c *config) [][]string {
 		{"database", c.database},
 		{"registrations", location},
 		{"inbound", c.inbound},
+		{"edge proxy for", listOf(c.edge)},
 		{"log", logLevelName(c.level) + ", " + c.format},
 	}
 }

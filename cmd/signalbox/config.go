@@ -58,7 +58,10 @@ type configFile struct {
 	} `toml:"auth"`
 	Proxy struct {
 		AllowPrivate bool `toml:"allow_private"`
+		Edge         any  `toml:"edge"` // as the listeners, but domains
 	} `toml:"proxy"`
+	Media  mediaFile `toml:"media"`
+	TURN   turnFile  `toml:"turn"`
 	Policy struct {
 		File string `toml:"file"`
 	} `toml:"policy"`
@@ -113,6 +116,9 @@ type config struct {
 	inbound        string
 	sha256First    bool
 	allowPrivate   bool
+	edge           []string // domains of other servers whose phones are in front of us
+	media          mediaConfig
+	turn           turnConfig
 	policyFile     string         // "" for none
 	policy         *policy.Policy // nil for none
 	limits         limits
@@ -132,6 +138,8 @@ func serveDefaults() *config {
 		https: []string{":8443"}, httpsUnasked: true,
 		database: "signalbox.db",
 		inbound:  "authenticated",
+		media:    mediaDefaults(),
+		turn:     turnDefaults(),
 		level:    slog.LevelInfo,
 		format:   "auto",
 	}
@@ -184,7 +192,10 @@ func (k *checker) file(c *config, f *configFile) {
 	k.choice("auth.inbound", f.Auth.Inbound, &c.inbound, "authenticated", "any")
 	c.sha256First = f.Auth.SHA256First
 	c.allowPrivate = f.Proxy.AllowPrivate
+	k.edge(c, f.Proxy.Edge)
 	k.limits(c, f.Limits)
+	k.media(c, f.Media)
+	k.turn(c, f.TURN)
 	k.policy(c, f.Policy.File)
 	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
 	level := "info"
@@ -290,6 +301,16 @@ func (k *checker) origins(c *config, value any) {
 			continue
 		}
 		c.origins = append(c.origins, s.value)
+	}
+}
+
+func (k *checker) edge(c *config, value any) {
+	for _, s := range k.list("proxy.edge", value) {
+		name := k.domain(s.key, s.value)
+		if slices.Contains(c.domains, name) {
+			k.bad(s.key, "%s is our own domain: edge names those of other servers", name)
+		}
+		c.edge = append(c.edge, name)
 	}
 }
 

@@ -64,6 +64,8 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:3:15: tls.client_auth: needs client_ca: the file with the CA that has signed the clients' certificates\n    client_auth = \"required\"\n                  ^"},
 		{"client_auth", "domain = \"example.org\"\n[tls]\nclient_ca = \"/dev/null\"\nclient_auth = \"maybe\"\n",
 			"sb.toml:4:15: tls.client_auth: \"maybe\": want one of optional, required\n    client_auth = \"maybe\"\n                  ^"},
+		{"edge of ourselves", "domain = \"example.org\"\nproxy = { edge = [\"example.net\", \"Example.org\"] }\n",
+			"sb.toml:2:33: proxy.edge[1]: example.org is our own domain: edge names those of other servers\n    proxy = { edge = [\"example.net\", \"Example.org\"] }\n                                    ^"},
 		{"choice", "domain = \"example.org\"\nauth = { inbound = \"all\" }\n",
 			"sb.toml:2:20: auth.inbound: \"all\": want one of authenticated, any\n    auth = { inbound = \"all\" }\n                       ^"},
 		{"database", "domain = \"example.org\"\n[store]\ndatabase = \"postgres://localhost/sip\"\n",
@@ -104,7 +106,7 @@ func TestConfigDefaults(t *testing.T) {
 	want.domains = []string{"example.org"}
 	want.database = filepath.Join(filepath.Dir(path), "signalbox.db")
 	c.places = nil
-	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, limits{})); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, mediaConfig{}, turnConfig{}, limits{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }
@@ -125,6 +127,8 @@ database = "sqlite:data/sb.db"
 location = "memory"
 [auth]
 inbound = "any"
+[proxy]
+edge = "example.net"
 [limits]
 transactions = 1000
 [log]
@@ -143,11 +147,14 @@ level = "trace"
 		database: filepath.Join(filepath.Dir(path), "data/sb.db"),
 		volatile: true,
 		inbound:  "any",
+		media:    mediaDefaults(),
+		turn:     turnDefaults(),
+		edge:     []string{"example.net"},
 		limits:   limits{Transactions: 1000},
 		level:    levelTrace,
 		format:   "auto",
 	}
-	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, limits{})); diff != "" {
+	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, mediaConfig{}, turnConfig{}, limits{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
 }

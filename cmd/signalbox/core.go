@@ -12,6 +12,8 @@ import (
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
+	"signalbox/media"
+	"signalbox/media/echo"
 	"signalbox/proxy"
 	"signalbox/registrar"
 	"signalbox/registrar/login"
@@ -35,6 +37,7 @@ type parts struct {
 	log       *slog.Logger
 	finished  func(tx *transaction.Server, code int, took time.Duration)
 	badSecret func(user, source string)
+	media     *media.Engine // nil: no media is bridged
 
 	changes       *changes       // of bindings; nil: nobody tells
 	subscriptions regevent.Store // nil: a restart forgets them
@@ -74,10 +77,13 @@ func (d directory) Exists(name, domain string) bool {
 // core is the signalling: transactions, and the dispatcher with registrar and proxy behind it.
 type core struct {
 	layer    *transaction.Layer
+	proxy    *proxy.Proxy
+	echo     *echo.Service // nil without media
 	dispatch *dispatcher
 	events   *regevent.Notifier
 	logins   *login.Service
 	gruus    *gruu.Maker
+	auth     *auth.Verifier
 
 	// What returnPath needs.
 	network   transport.Network
@@ -103,7 +109,7 @@ func newCore(p parts) (*core, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &core{dispatch: &dispatcher{domains: p.domains}, network: p.network, resolver: p.resolver}
+	c := &core{dispatch: &dispatcher{domains: p.domains}, auth: verifier, network: p.network, resolver: p.resolver}
 	c.layer = transaction.New(transaction.Config{
 		Handler:  c.dispatch,
 		Finished: p.finished,
@@ -124,6 +130,8 @@ func newCore(p parts) (*core, error) {
 	c.gruus = gruus
 	c.dispatch.registrar, err = registrar.New(registrar.Config{
 		GRUU:           gruus,
+		Network:        p.network,
+		Timers:         c.layer.NewOwner(),
 		Domains:        p.domains,
 		Auth:           verifier,
 		Location:       p.bindings,
@@ -139,7 +147,7 @@ func newCore(p parts) (*core, error) {
 		_ = c.close(context.Background())
 		return nil, err
 	}
-	forwarder, err := proxy.New(proxy.Config{
+	forwarding := proxy.Config{
 		Devices:      c.logins,
 		Policy:       p.policy.get,
 		GRUU:         gruus,
@@ -153,12 +161,15 @@ func newCore(p parts) (*core, error) {
 		Key:          p.routeKey,
 		Inbound:      proxy.Inbound(p.config.inbound),
 		AllowPrivate: p.config.allowPrivate,
-	})
+		Edge:         wire.NewDomains(p.config.edge, nil),
+	}
+	c.addMedia(p.media, &forwarding)
+	c.proxy, err = proxy.New(forwarding)
 	if err != nil {
 		_ = c.close(context.Background())
 		return nil, err
 	}
-	c.dispatch.proxy, c.reachable = forwarder, forwarder.Reachable
+	c.dispatch.proxy, c.reachable = c.proxy, c.proxy.Reachable
 	if err := c.addEvents(p, users, verifier, gruus); err != nil {
 		_ = c.close(context.Background())
 		return nil, err

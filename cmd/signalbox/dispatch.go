@@ -8,6 +8,7 @@ import (
 
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
+	"signalbox/media/echo"
 	"signalbox/registrar/regevent"
 )
 
@@ -16,6 +17,7 @@ type dispatcher struct {
 	domains          *wire.Domains
 	registrar, proxy transaction.Handler
 	events           *regevent.Notifier
+	echo             *echo.Service // nil without media
 	draining         atomic.Bool
 }
 
@@ -33,6 +35,9 @@ func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 	}
 	if tx.Request.Method == sip.SUBSCRIBE && d.events.Serves(tx.Request) {
 		return d.events.ServeSIP(tx)
+	}
+	if d.echo != nil && d.echo.Owns(tx.Request) {
+		return d.echo.ServeSIP(tx)
 	}
 	return d.proxy.ServeSIP(tx)
 }

@@ -31,7 +31,7 @@ func TestLadders(t *testing.T) {
 	}
 }
 
-// newLadderServer assembles the signalling core as serve does. A ladder's options: "inbound any".
+// newLadderServer assembles the signalling core as serve does. A ladder's options: "inbound any", and those of ladderDevices and playAdministrator.
 func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 	t.Helper()
 	users := make(fixedUsers)
@@ -52,7 +52,12 @@ func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 		c.inbound = inbound
 	}
 	key := bytes.Repeat([]byte{1}, 32)
+	var box policyBox
+	if name, ok := env.Options["policy"]; ok {
+		box.now.Store(ladderPolicy(t, env, name))
+	}
 	core, err := newCore(parts{
+		devices: ladderDevices(t, env), policy: &box,
 		config: c, domains: wire.NewDomains([]string{env.Domain}, []string{"192.0.2.100", "2001:db8::100"}), users: users, bindings: bindings, changes: &told,
 		resolver: resolve.New(resolve.Config{
 			Servers: []string{"memory"}, Exchange: zone(t, env.Records), Protos: []wire.Proto{wire.UDP, wire.TCP, wire.TLS}, IPv4: true, IPv6: true,
@@ -63,6 +68,7 @@ func newLadderServer(t *testing.T, env *laddertest.Env) laddertest.Server {
 		_ = bindings.Close(context.Background()) // nothing may be left running in the bubble
 		t.Fatal(err)
 	}
+	playAdministrator(t, env, core, &box)
 	return laddertest.Server{
 		Receiver:     core.layer,
 		Transactions: func() int { n := core.layer.Counts(); return n.Servers + n.Clients },

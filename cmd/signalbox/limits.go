@@ -30,6 +30,8 @@ const (
 	webWriteTimeout = 60 * time.Second
 	// webIdleTimeout is how long a browser's connection may wait for the next request.
 	webIdleTimeout = 60 * time.Second
+	// ownAddressLife is how long the addresses of this machine are taken to be the same.
+	ownAddressLife = 30 * time.Second
 	// maxWebHeader bounds the head of a request: browsers stay below 8 KB.
 	maxWebHeader = 16 << 10
 	// maxWebStreams is how many requests of one HTTP/2 connection run at once.

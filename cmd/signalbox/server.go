@@ -19,6 +19,8 @@ import (
 	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
+	"signalbox/media"
+	"signalbox/media/turn"
 )
 
 // server is the running program.
@@ -38,6 +40,8 @@ type server struct {
 	journal  *database.Journal // events and subscriptions
 	network  *transport.Transport
 	core     *core
+	media    *media.Engine // nil: no browsers, no SRTP
+	turn     *turn.Server  // nil: none
 
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
 	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
@@ -55,7 +59,7 @@ func startServer(ctx context.Context, c *config, requests *requestLog, log *slog
 		}
 		return prepare(ctx, s)
 	}
-	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, prepared, s.assemble, s.serveControl} {
+	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, s.openTURN, prepared, s.assemble, s.serveControl} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.stop(ctx))
 		}
@@ -181,7 +185,7 @@ func (s *server) assemble(ctx context.Context) error {
 		devices: s.devices, policy: &s.policy, loginChanged: feed{s.journal}.loginEvent,
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
 		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
-		network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		media: s.media, network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
 		},
@@ -193,6 +197,7 @@ func (s *server) assemble(ctx context.Context) error {
 		return err
 	}
 	s.onStop(s.core.close)
+	s.onStop(s.hangUpMedia)
 	if err := s.restoreSubscriptions(ctx); err != nil {
 		return err
 	}

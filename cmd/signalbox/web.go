@@ -22,6 +22,8 @@ func (s *server) webHandlers() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/sip", s.network.WebSocket(transport.Origins{Allowed: s.config.origins, Known: s.isOurName}))
 	mux.HandleFunc("GET /ca", s.serveCA)
+	mux.HandleFunc("GET /turn", s.serveTURN)
+	mux.HandleFunc("OPTIONS /turn", s.serveTURN)
 	mux.HandleFunc("GET /{$}", s.serveHome)
 	return s.guarded(mux)
 }

@@ -65,9 +65,7 @@ func (d *Desk) app(aor wire.AOR, b *location.Binding) App {
 		Owner: join(aor.User, aor.Host), Instance: strings.Trim(b.InstanceID, "<>"), Device: phoneName(aor, b), Capabilities: capabilities(b.Params),
 		Contact: b.Contact.Raw, Expires: max(0, int(time.Until(b.Expires).Round(time.Second)/time.Second)), Online: b.Usable(),
 	}
-	if b.Flow.Proto != 0 {
-		a.Transport, a.Source = b.Flow.Proto.String(), b.Flow.Remote.String()
-	}
+	a.Transport, a.Source = b.Flow.Proto.String(), sourceOf(*b)
 	switch _, isDevice := d.Devices.Device(aor); {
 	case isDevice:
 		a.Device = a.Owner

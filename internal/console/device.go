@@ -217,7 +217,7 @@ func (v *Device) present(bindings []location.Binding) {
 		v.Contacts = append(v.Contacts, contactOf(b, now))
 		if b.Usable() && (!v.Online || b.Created.Before(*v.Since)) {
 			since := b.Created
-			v.Online, v.Since, v.Transport, v.Source = true, &since, b.Flow.Proto.String(), b.Flow.Remote.String()
+			v.Online, v.Since, v.Transport, v.Source = true, &since, b.Flow.Proto.String(), sourceOf(b)
 		}
 	}
 }

@@ -107,7 +107,7 @@ func (l *Login) state(scheduled bool, on []location.Binding) {
 	}
 	for _, b := range on {
 		if b.Usable() {
-			l.State, l.Source = "online", b.Flow.Remote.String()
+			l.State, l.Source = "online", sourceOf(b)
 		}
 	}
 }

@@ -60,13 +60,21 @@ type Contact struct {
 	CSeq      uint32    `json:"cseq"`
 }
 
+// sourceOf is where a binding comes from; "" for one that an administrator made.
+func sourceOf(b location.Binding) string {
+	if !b.Flow.Remote.IsValid() {
+		return ""
+	}
+	return b.Flow.Remote.String()
+}
+
 func contactOf(b location.Binding, now time.Time) Contact {
 	return Contact{
 		Contact:   b.Contact.Raw,
 		Q:         float64(b.Q) / 1000,
 		Expires:   max(0, int(b.Expires.Sub(now).Round(time.Second)/time.Second)),
 		Transport: b.Flow.Proto.String(),
-		Source:    b.Flow.Remote.String(),
+		Source:    sourceOf(b),
 		Behind:    b.Behind,
 		Created:   b.Created,
 		Updated:   b.Updated,

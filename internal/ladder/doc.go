@@ -18,7 +18,7 @@
 //
 //	TIME  FROM -> TO  METHOD [URI]  [FLAGS]      a request
 //	TIME  FROM -> TO  CODE REASON (METHOD)       a response; (METHOD) is left out for INVITE
-//	TIME  PHONE closes                           the phone closes its connection
+//	TIME  PHONE closes                           the phone closes its connections, or its UDP port
 //	TIME  end                                    nothing happens before; nothing is left alive
 //
 // Indented lines belong to the entry above:

@@ -129,6 +129,9 @@ func (m *client) receive(ev event) {
 		}
 	default: // an error, or nil from a flow that closed without one
 		err, _ := msg.(error)
+		if err == errUnreachable && m.state != calling && m.state != trying {
+			return
+		}
 		m.debug("transaction: flow failed", "err", err)
 		m.fail(ErrTransport)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ var (
 	ErrTimeout   = errors.New("transaction: no final response in time") // Timer B or F: the user treats it as 408 (RFC 3261, 8.1.3.1)
 	ErrTransport = errors.New("transaction: transport failed")          // treated as 503 (RFC 3261, 8.1.3.1)
 
+	errUnreachable     = errors.New("transaction: nobody there")   // an ICMP error
 	errNotAcknowledged = errors.New("transaction: no ACK in time") // Timer H
 )
 
@@ -162,6 +164,15 @@ func (l *Layer) ReceiveResponse(f transport.Flow, res *wire.Response) {
 		return
 	}
 	m.owner.offer(event{to: m, msg: res})
+}
+
+// ReceiveUnreachable ends a client transaction whose request did not arrive (RFC 3261, 17.1.4 and 18.4). Who has answered before was there: then it is the timers' to tell.
+func (l *Layer) ReceiveUnreachable(to netip.AddrPort, method, branch string) {
+	m := l.clients.find(responseKey(branch), method)
+	if m == nil || m.reliable || m.flow.ID().Remote != to {
+		return
+	}
+	m.owner.offer(event{to: m, msg: errUnreachable})
 }
 
 // encode writes a message once, in its exact size: these bytes are what is sent, kept and re-sent.

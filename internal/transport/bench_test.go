@@ -17,6 +17,8 @@ type echo struct{ response []byte }
 func (e echo) ReceiveRequest(f Flow, _ *wire.Request)   { _ = f.Send(e.response) }
 func (e echo) ReceiveResponse(f Flow, _ *wire.Response) {}
 
+func (e echo) ReceiveUnreachable(netip.AddrPort, string, string) {}
+
 const benchRequest = "REGISTER sip:example.org SIP/2.0\r\n" +
 	"Via: SIP/2.0/UDP 192.0.2.4:5060;branch=z9hG4bKnashds7;rport\r\n" +
 	"Max-Forwards: 70\r\n" +
@@ -66,7 +68,7 @@ func BenchmarkUDPEcho(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	q := newUDPQueue(raw, func(Reason) {})
+	q := newUDPQueue(raw, func(Reason) {}, func(datagram) {})
 	local := pc.LocalAddr().(*net.UDPAddr).AddrPort()
 	f := &udpFlow{q: q, id: wire.FlowID{Proto: wire.UDP, Local: local, Remote: addr(tr, 0)}}
 	f.name, f.nameLen = makeSockaddr(addr(tr, 0))

@@ -148,16 +148,23 @@ func (c *conn) shut(reason error) {
 	c.waiting = nil
 }
 
-// leave says good-bye where the protocol has a word for it, then shuts.
+// bye tells a WebSocket's peer that the server stops; the other transports have no word for it.
+func (c *conn) bye() {
+	c.mu.Lock()
+	f, ok := c.stream.(*frames)
+	c.mu.Unlock()
+	if ok {
+		_ = f.close(websocket.StatusGoingAway, "server stops")
+	}
+}
+
+// leave shuts, with TLS's close_notify.
 func (c *conn) leave() {
 	c.mu.Lock()
-	stream := c.stream
+	tc, ok := c.stream.(*tls.Conn)
 	c.mu.Unlock()
-	switch s := stream.(type) {
-	case *tls.Conn:
-		_ = s.CloseWrite() // close_notify
-	case *frames:
-		_ = s.close(websocket.StatusGoingAway, "server stops")
+	if ok {
+		_ = tc.CloseWrite()
 	}
 	c.shut(ErrClosed)
 }

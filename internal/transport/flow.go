@@ -35,6 +35,8 @@ type Flow interface {
 type Receiver interface {
 	ReceiveRequest(f Flow, req *wire.Request)
 	ReceiveResponse(f Flow, res *wire.Response)
+	// ReceiveUnreachable says that a request of ours over UDP did not arrive (RFC 3261, 18.4): its method and the branch of its top Via.
+	ReceiveUnreachable(to netip.AddrPort, method, branch string)
 }
 
 // Network is what the rooms above need: real sockets (Transport), or memory (internal/ladder) in tests.

@@ -32,6 +32,8 @@ type heard struct {
 type recorder struct {
 	heard  chan heard
 	answer func(f Flow, req *wire.Request)
+
+	unreachable chan string // "address method branch"
 }
 
 func (r *recorder) ReceiveRequest(f Flow, req *wire.Request) {
@@ -46,6 +48,12 @@ func (r *recorder) ReceiveRequest(f Flow, req *wire.Request) {
 func (r *recorder) ReceiveResponse(f Flow, res *wire.Response) {
 	if r.heard != nil {
 		r.heard <- heard{flow: f, res: res}
+	}
+}
+
+func (r *recorder) ReceiveUnreachable(to netip.AddrPort, method, branch string) {
+	if r.unreachable != nil {
+		r.unreachable <- fmt.Sprint(to, " ", method, " ", branch)
 	}
 }
 

@@ -27,6 +27,12 @@ const (
 	maxDatagrams = 8192
 	// flowCache is how many UDP flow values are kept for re-use per listener: a fixed table, so that a million spoofed sources cost nothing.
 	flowCache = 4096
+	// errorSize bytes are read of an ICMP error's quotation: the Request-URI and the top Via of all but strange requests.
+	errorSize = 1024
+	// maxErrors are read at once: a flood of forged ones must not keep a reader from the datagrams.
+	maxErrors = 64
+	// maxBounces is how often a datagram is tried again because sending it only reported the fate of an earlier one.
+	maxBounces = 4
 	// routeAge is how long the answer of the kernel's routing table for a UDP destination is used.
 	routeAge = 10 * time.Second
 	// addressAge is how long the machine's list of addresses is used.
@@ -51,8 +57,10 @@ const (
 
 	// maxKeptBuffer is how large a buffer of a WebSocket message may have grown to be used again.
 	maxKeptBuffer = 16 << 10
-	// maxNoise bytes may come on a WebSocket without completing a message, or between two pings: a largest message in fragments of a few bytes, or ten thousand pings.
+	// maxNoise bytes may come on a WebSocket without completing a message, between two pings of ours: a largest message in fragments of a few bytes.
 	maxNoise = 256 << 10
+	// maxPings may come in that time: who keeps his connection open sends a few.
+	maxPings = 100
 	// maxSilent pings in a row without a sign of life end a WebSocket.
 	maxSilent = 2
 	// wsRate messages a second, and wsBurst at once, are read from one WebSocket: a page sends a few; a gateway with hundreds of phones behind it still gets through.

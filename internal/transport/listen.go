@@ -115,6 +115,9 @@ func setUDPOptions(fd int, addr netip.AddrPort, share bool) error {
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, o[1], socketBuffer)
 		}
 	}
+	if err := askForErrors(fd, addr.Addr().Is4()); err != nil {
+		return err
+	}
 	if !addr.Addr().IsUnspecified() {
 		return nil
 	}

@@ -201,6 +201,9 @@ func (r *registry) close(ctx context.Context) error {
 	ticker := time.NewTicker(look)
 	defer ticker.Stop()
 	for _, c := range list {
+		c.bye()
+	}
+	for _, c := range list {
 		for !c.idle() && ctx.Err() == nil {
 			select {
 			case <-ticker.C:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -43,7 +44,7 @@ func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
 			return nil, err
 		}
 		drop := func(why Reason) { t.dropped(wire.UDP, why) }
-		l.sockets = append(l.sockets, &udpSocket{l: l, conn: c, raw: raw, queue: newUDPQueue(raw, drop)})
+		l.sockets = append(l.sockets, &udpSocket{l: l, conn: c, raw: raw, queue: newUDPQueue(raw, drop, t.lost)})
 	}
 	return l, nil
 }
@@ -92,6 +93,12 @@ func (s *udpSocket) read() {
 			for {
 				n, err := batch.recv(fd)
 				s.lag.measure(fd, n)
+				if err != nil || s.queue.bounced.Load() {
+					s.hearErrors(fd) // to be woken for nothing means that there is one
+				}
+				if bounced(err) {
+					continue // the datagrams behind it still wait
+				}
 				if err != nil {
 					failed = err
 					return !wouldBlock(err)
@@ -102,10 +109,14 @@ func (s *udpSocket) read() {
 				}
 			}
 		})
-		if err != nil {
-			return // closed
+		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			return
 		}
-		// Nothing that belongs to one datagram is reported here (no IP_RECVERR): the kernel is short of memory.
+		if err != nil {
+			failed = err // an ICMP error on a socket whose send buffer is full: the poller does not wait until it is heard
+			_ = s.raw.Control(s.hearErrors)
+		}
+		// The kernel is short of memory: what belongs to one datagram is heard above.
 		s.l.t.log.Error("udp receive failed", "address", s.l.addr, "error", failed)
 		again = s.l.t.pause(defaultTimeouts.acceptPause)
 	}

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -13,6 +14,9 @@ import (
 type udpQueue struct {
 	raw  syscall.RawConn
 	drop func(Reason)
+	lost func(datagram) // that the kernel refuses to send
+
+	bounced atomic.Bool // sending reported an ICMP error, which waits in the socket's queue
 
 	mu       sync.Mutex
 	pending  []datagram
@@ -23,6 +27,7 @@ type udpQueue struct {
 	sending []datagram
 	sent    int
 	errno   error
+	bounces int // in a row
 	batch   sendBatch
 	try     func(fd uintptr) bool // one sendmmsg, never waits
 	wait    func(fd uintptr) bool // the same, waits while the socket's buffer is full
@@ -40,8 +45,8 @@ type sendBatch struct {
 	iovs [udpBatch]unix.Iovec
 }
 
-func newUDPQueue(raw syscall.RawConn, drop func(Reason)) *udpQueue {
-	q := &udpQueue{raw: raw, drop: drop, blocked: make(chan struct{}, 1)}
+func newUDPQueue(raw syscall.RawConn, drop func(Reason), lost func(datagram)) *udpQueue {
+	q := &udpQueue{raw: raw, drop: drop, lost: lost, blocked: make(chan struct{}, 1)}
 	q.try = func(fd uintptr) bool {
 		q.send(fd)
 		return true
@@ -125,11 +130,21 @@ func (q *udpQueue) send(fd uintptr) {
 	}
 	n, err := mmsg(unix.SYS_SENDMMSG, fd, q.batch.hdrs[:len(todo)])
 	q.errno = err
-	if err != nil && !wouldBlock(err) {
+	switch {
+	case err == nil || wouldBlock(err):
+	case bounced(err) && q.bounces < maxBounces:
+		// The news of another datagram: this one has not been looked at.
+		q.bounces++
+		q.bounced.Store(true)
+		return
+	default:
 		// The first could not be sent, for a reason of its own (no route, too large, a firewall). The others still can.
-		// RFC 3261, 18.4: not done, nobody is told of an ICMP error: it may be forged, and the transaction's timer finds out anyway.
+		q.sent++
+		q.bounces = 0
 		q.drop(Unreachable)
-		n = 1
+		q.lost(todo[0])
+		return
 	}
+	q.bounces = 0
 	q.sent += n
 }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -105,7 +106,11 @@ func (h *webSocket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.t.handlers.leave()
 	up := &upgrade{ResponseWriter: w, t: h.t, proto: protoOf(r)}
-	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{Subprotocols: []string{subprotocol}, InsecureSkipVerify: true}) // origins are checked
+	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
+		Subprotocols:       []string{subprotocol},
+		InsecureSkipVerify: true, // origins are checked
+		OnPingReceived:     func(context.Context, []byte) bool { return up.carrier.pinged() },
+	})
 	if err == nil && up.carrier != nil {
 		up.carrier.serve(ws)
 	}
@@ -146,6 +151,10 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.carrier = u.t.carry(nc, u.proto); u.carrier == nil {
 		_ = nc.Close()
 		return nc, rw, nil
+	}
+	// The web server may have read the beginning of the first frame already.
+	if early, _ := rw.Reader.Peek(rw.Reader.Buffered()); !u.carrier.heads.pass(early) {
+		u.carrier.err = errHuge
 	}
 	// The library writes answers to control frames only: each fits, and goes out in one piece.
 	return u.carrier, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(u.carrier, controlFrame)), nil

@@ -18,6 +18,7 @@ import (
 
 var (
 	errTextNotUTF8 = errors.New("transport: text frame is not UTF-8")
+	errHuge        = errors.New("transport: frame announces more than a message may have")
 	errNoise       = errors.New("transport: too much besides messages")
 )
 
@@ -34,8 +35,10 @@ type carrier struct {
 	heard  bool      // something came since the last look
 	silent int       // looks in a row that found nothing
 	noise  int       // bytes since the last message or look
-	err    error     // why Read gave up
-	closed bool      // a close frame was sent
+	pings  int       // the same
+	heads  heads
+	err    error // why Read gave up
+	closed bool  // a close frame was sent
 
 	tokens float64 // messages that may come at once
 	filled time.Time
@@ -55,9 +58,10 @@ func (k *carrier) serve(ws *websocket.Conn) {
 		}
 		return k.read(ws)
 	})
-	if code, reason := farewell(err); code != 0 && !k.closed {
-		c.out.uncork()
-		_ = k.ws.close(code, reason)
+	if code, reason := farewell(err); code != 0 {
+		if !k.closed {
+			_ = k.ws.close(code, reason)
+		}
 		c.linger()
 	}
 	c.end(err)
@@ -77,7 +81,7 @@ func (k *carrier) read(ws *websocket.Conn) error {
 		if err := k.message(typ, r); err != nil {
 			return err
 		}
-		k.begun, k.noise = time.Time{}, 0
+		k.begun, k.noise, k.pings = time.Time{}, 0, 0
 		k.slow(now)
 	}
 }
@@ -129,7 +133,7 @@ func (k *carrier) slow(now time.Time) {
 
 // Read reads frames. While it waits, what the messages before have caused to be sent here goes out, and a silent peer is pinged.
 func (k *carrier) Read(b []byte) (int, error) {
-	for {
+	for k.err == nil {
 		k.c.out.uncork()
 		k.arm()
 		n, err := k.Conn.Read(b)
@@ -140,13 +144,15 @@ func (k *carrier) Read(b []byte) (int, error) {
 		case k.noise > maxNoise:
 			k.err = errNoise
 			return 0, k.err
+		case !k.heads.pass(b[:n]):
+			k.err = errHuge
+			return 0, k.err
 		case n > 0 || !errors.Is(err, os.ErrDeadlineExceeded):
 			return n, err
 		}
-		if k.err = k.late(); k.err != nil {
-			return 0, k.err
-		}
+		k.err = k.late()
 	}
+	return 0, k.err
 }
 
 // arm sets how long the next read may take. Within a message and between messages the deadline stands still: moving a timer costs more than reading.
@@ -173,11 +179,19 @@ func (k *carrier) late() error {
 	if k.heard {
 		k.silent = 0
 	}
-	k.heard, k.noise, k.look = false, 0, time.Time{}
+	k.heard, k.noise, k.pings, k.look = false, 0, 0, time.Time{}
 	if k.silent == maxSilent {
 		return errIdle
 	}
 	return k.ws.ping()
+}
+
+// pinged is called for every ping that is read, and says whether it is answered. RFC 6455, 5.5.3
+func (k *carrier) pinged() bool {
+	if k.pings++; k.pings > maxPings {
+		k.err = errNoise
+	}
+	return k.err == nil
 }
 
 // Write sends what the WebSocket library answers.
@@ -204,7 +218,7 @@ func (k *carrier) why(err error) error {
 	return err
 }
 
-// farewell is what the peer is told when the connection ends for that reason; 0: there is nobody to tell, or the library has told. RFC 6455, 7.4.1
+// farewell is what the peer is told when the connection ends for that reason; 0: there is nobody to tell. RFC 6455, 7.4.1
 func farewell(err error) (websocket.StatusCode, string) {
 	var failed net.Error
 	switch {
@@ -216,6 +230,8 @@ func farewell(err error) (websocket.StatusCode, string) {
 		return websocket.StatusPolicyViolation, "message not complete in time"
 	case errors.Is(err, errIdle):
 		return websocket.StatusPolicyViolation, "no answer to pings"
+	case errors.Is(err, errHuge):
+		return websocket.StatusMessageTooBig, "message too large"
 	case errors.Is(err, errNoise):
 		return websocket.StatusPolicyViolation, "too many frames without a message"
 	case errors.Is(err, errPanic):

@@ -94,6 +94,12 @@ func openFamily(port uint16, shared, v6 bool) (*Socket, error) {
 	return s, nil
 }
 
+// share lets other sockets have the port too.
+func (s *Socket) share() error {
+	_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // less is worse, not wrong
+	return unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1)
+}
+
 func (s *Socket) bind(port uint16, shared bool) error {
 	if s.v6 {
 		if err := unix.SetsockoptInt(s.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0); err != nil {
@@ -101,10 +107,9 @@ func (s *Socket) bind(port uint16, shared bool) error {
 		}
 	}
 	if shared {
-		if err := unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+		if err := s.share(); err != nil {
 			return err
 		}
-		_ = unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer) // less is worse, not wrong
 	}
 	var local unix.Sockaddr = &unix.SockaddrInet4{Port: int(port)}
 	if s.v6 {

@@ -20,11 +20,15 @@ type Listener struct {
 	once    sync.Once
 }
 
-// Listen opens a port n times; port 0 chooses a free one.
+// Listen opens a port n times; port 0 chooses a free one. The first time is without SO_REUSEPORT, so that another program that did the same would be noticed: they
+// would share the port, each with half of the packets.
 func Listen(port uint16, n int) (*Listener, error) {
 	l := &Listener{}
-	for range max(n, 1) {
-		s, err := open(port, true)
+	for i := range max(n, 1) {
+		s, err := open(port, i > 0)
+		if err == nil && i == 0 {
+			err = s.share()
+		}
 		if err != nil {
 			l.Close()
 			return nil, os.NewSyscallError("bind", err)

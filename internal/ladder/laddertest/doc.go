@@ -29,7 +29,7 @@
 //	[forward]     passes on what came last, as a proxy that adds only its Via
 //
 // Flags that the server's lines get by themselves: [new] is the first message on a connection that the server has opened, [refused] one for a
-// connection that nobody accepts.
+// connection that nobody accepts, or for the UDP port of a phone that has closed it: an ICMP error says so, until the phone sends again.
 //
 // A phone's line that says only "raw" sends its | lines as they stand.
 //

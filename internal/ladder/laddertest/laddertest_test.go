@@ -93,6 +93,8 @@ func (s *toy) ReceiveRequest(f transport.Flow, req *wire.Request) {
 	}
 }
 
+func (s *toy) ReceiveUnreachable(netip.AddrPort, string, string) {}
+
 func (s *toy) ReceiveResponse(_ transport.Flow, res *wire.Response) {
 	s.mu.Lock()
 	f := s.flows[res.Via.Branch]

@@ -25,7 +25,8 @@ type Network struct {
 
 	mu      sync.Mutex
 	flows   map[wire.FlowID]*flow
-	listens map[wire.Hop]bool // where phones accept connections; Name is ""
+	listens map[wire.Hop]bool       // where phones accept connections; Name is ""
+	closed  map[netip.AddrPort]bool // UDP ports whose machine says that nobody listens
 	sent    []packet
 	refused []*flow // dialled in vain, told so at the next step
 	serial  uint64
@@ -40,7 +41,7 @@ type packet struct {
 }
 
 func newNetwork(local []netip.Addr) *Network {
-	return &Network{local: local, flows: make(map[wire.FlowID]*flow), listens: make(map[wire.Hop]bool)}
+	return &Network{local: local, flows: make(map[wire.FlowID]*flow), listens: make(map[wire.Hop]bool), closed: make(map[netip.AddrPort]bool)}
 }
 
 // Dial implements transport.Network.
@@ -142,7 +143,7 @@ func (n *Network) take() []packet {
 	for i := range sent {
 		p := &sent[i]
 		switch {
-		case slices.Contains(refused, p.flow):
+		case slices.Contains(refused, p.flow), p.flow.id.Proto == wire.UDP && n.closed[p.flow.id.Remote]:
 			p.flags = []string{"refused"}
 		case p.flow.fresh:
 			p.flow.fresh = false
@@ -153,17 +154,27 @@ func (n *Network) take() []packet {
 	for _, f := range refused {
 		f.close(errRefused)
 	}
+	for _, p := range sent {
+		if p.flow.id.Proto == wire.UDP && slices.Contains(p.flags, "refused") {
+			m := readMessage(p.bytes)
+			_, branch, _ := strings.Cut(m.get("Via"), ";branch=")
+			n.receiver.ReceiveUnreachable(p.flow.id.Remote, nth(m.start, 0), branch)
+		}
+	}
 	return sent
 }
 
-// hangUp closes all connections with that phone.
-func (n *Network) hangUp(phone string, is func(wire.Hop) bool) {
+// hangUp closes all connections with that phone, and its UDP port.
+func (n *Network) hangUp(phone string, port netip.AddrPort, is func(wire.Hop) bool) {
 	n.mu.Lock()
 	var theirs []*flow
 	for id, f := range n.flows {
 		if id.Proto != wire.UDP && is(wire.Hop{Proto: id.Proto, Addr: id.Remote}) {
 			theirs = append(theirs, f)
 		}
+	}
+	if port.IsValid() {
+		n.closed[port] = true
 	}
 	n.mu.Unlock()
 	slices.SortFunc(theirs, func(a, b *flow) int { return cmp.Compare(a.id.Serial, b.id.Serial) })
@@ -181,6 +192,7 @@ func (n *Network) refusing() bool {
 
 // deliver hands a phone's bytes to the server, as transport does: parsed, answered if they cannot be, with received and rport.
 func (n *Network) deliver(f *flow, b []byte) {
+	delete(n.closed, f.id.Remote)
 	m, err := wire.Parse(b)
 	if err != nil {
 		if req, ok := m.(*wire.Request); ok && req != nil && req.Method != "ACK" {

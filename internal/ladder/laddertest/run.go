@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -121,7 +122,11 @@ func (p *player) step(e *ladder.Entry) error {
 	p.happen.Entries = append(p.happen.Entries, *e)
 	switch e.Kind {
 	case ladder.Close:
-		p.stage.env.Network.hangUp(e.From, func(h wire.Hop) bool { to := p.stage.byHop[h]; return to != nil && to.name == e.From })
+		var port netip.AddrPort
+		if ph := p.stage.phones[e.From]; ph.proto == wire.UDP {
+			port = ph.addr
+		}
+		p.stage.env.Network.hangUp(e.From, port, func(h wire.Hop) bool { to := p.stage.byHop[h]; return to != nil && to.name == e.From })
 	case ladder.Message:
 		f, b, err := p.stage.phones[e.From].build(e)
 		if err != nil {

@@ -1,0 +1,99 @@
+package turn
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// kind is what a frame is, by its first bytes (RFC 8656, 12; RFC 7983, 7).
+type kind int
+
+const (
+	bad kind = iota
+	request
+	indication // of data to send; a client has no other
+	channelData
+)
+
+const (
+	stunHeader    = 20
+	channelHeader = 4
+	magicCookie   = 0x2112A442
+
+	methodAllocate    = 0x003
+	methodChannelBind = 0x009
+	methodSend        = 0x006
+	protocolUDP       = 17 // of REQUESTED-TRANSPORT
+	classIndication   = 0x0010
+	classMask         = 0x0110
+)
+
+var (
+	errFrame   = errors.New("turn: neither STUN nor ChannelData")
+	errTooLong = errors.New("turn: a frame is too long")
+)
+
+// frameLen tells from the first 4 bytes how long a frame of a stream is: on streams ChannelData is padded to a multiple of 4 (RFC 8656, 12.5).
+func frameLen(head []byte) (int, error) {
+	n := int(binary.BigEndian.Uint16(head[2:]))
+	switch head[0] >> 6 {
+	case 0:
+		n += stunHeader
+		if n%4 != 0 {
+			return 0, errFrame
+		}
+	case 1:
+		n = (n + channelHeader + 3) &^ 3
+	default:
+		return 0, errFrame
+	}
+	if n > maxFrame {
+		return 0, errTooLong
+	}
+	return n, nil
+}
+
+// classify looks at the header of a whole frame. What a client has no business to send is bad: answers above all, which would make two servers talk
+// to each other for ever.
+func classify(b []byte) kind {
+	if len(b) < channelHeader || len(b) > maxFrame {
+		return bad
+	}
+	n := int(binary.BigEndian.Uint16(b[2:]))
+	if b[0]>>6 == 1 { // RFC 8656, 12: up to 0x4FFF; older clients go up to 0x7FFF
+		if n > len(b)-channelHeader {
+			return bad
+		}
+		return channelData
+	}
+	if b[0]>>6 != 0 || len(b) < stunHeader || n%4 != 0 || n != len(b)-stunHeader || binary.BigEndian.Uint32(b[4:]) != magicCookie || !wellFormed(b) {
+		return bad
+	}
+	switch t := binary.BigEndian.Uint16(b); t & classMask {
+	case 0:
+		return request
+	case classIndication:
+		if t&^classMask == methodSend {
+			return indication
+		}
+	}
+	return bad
+}
+
+// wellFormed tells whether the attributes fill the message (RFC 8489, 14).
+func wellFormed(b []byte) bool {
+	for rest := b[stunHeader:]; len(rest) > 0; {
+		if len(rest) < 4 {
+			return false
+		}
+		n := 4 + (int(binary.BigEndian.Uint16(rest[2:]))+3)&^3
+		if n > len(rest) {
+			return false
+		}
+		rest = rest[n:]
+	}
+	return true
+}
+
+// method is that of a request.
+func method(b []byte) uint16 { return binary.BigEndian.Uint16(b) &^ classMask }

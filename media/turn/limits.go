@@ -1,0 +1,53 @@
+package turn
+
+import "time"
+
+const (
+	// Allocations is how many relays one user has at once, when Config says nothing: a browser takes one for each interface, transport and call.
+	Allocations = 64
+	// Kbits is what one user may relay each way, in kbit/s, when Config says nothing: four video calls of good quality.
+	Kbits = 20_000
+	// burst is for how long a user may send faster: a picture of a video call is sent at once.
+	burst = 500 * time.Millisecond
+	// CredentialLife is how long time-limited credentials are good. A call that outlives them loses its relay, so it is the length of a working day.
+	CredentialLife = 12 * time.Hour
+
+	// allocationLife is how long an allocation lives without being refreshed (RFC 8656, 7.2).
+	allocationLife = 10 * time.Minute
+	// maxFrame bounds one message, on streams too: what is relayed is a datagram, and none on the internet is longer than 1500 bytes.
+	maxFrame = 1500
+	// sockets is how many share a UDP address, at most; there is no more than one for each processor.
+	maxSockets = 16
+	// batch is how many datagrams one system call brings.
+	batch = 32
+	// socketBuffer holds the datagrams of all users for the time a reader is away: 20 ms at 1 Gbit/s.
+	socketBuffer = 4 << 20
+
+	// maxConnections bounds TCP and TLS connections: a goroutine and about 20 KB each.
+	maxConnections = 10_000
+	// maxPerAddress bounds those of one address, behind which an office may be.
+	maxPerAddress = 200
+	// handshakeTime is for the TLS handshake: several round trips by satellite.
+	handshakeTime = 10 * time.Second
+	// frameTime is for the first frame of a connection, and for the rest of any frame that has begun.
+	frameTime = 10 * time.Second
+	// lonelyTime is how long a connection may be silent that has no allocation.
+	lonelyTime = time.Minute
+	// idleTime is the same for one that has: an allocation is refreshed before it ends.
+	idleTime = allocationLife + time.Minute
+	// writeTime is how long a client may fail to take what it is sent.
+	writeTime = 10 * time.Second
+
+	// requestCost is charged to an address for each request, and wrongCost for one with a wrong password besides. An address may owe debtLimit: so it
+	// sends 500 requests a second and 2000 at once (an office whose browsers all start), or guesses two passwords a second.
+	requestCost = 2 * time.Millisecond
+	wrongCost   = 500 * time.Millisecond
+	debtLimit   = 4 * time.Second
+	// debtors is how many addresses are told apart; those that fall together pay together.
+	debtors = 1 << 14
+
+	// portTries is how many ports of the range are tried for one relay before it is full.
+	portTries = 32
+	// userLength bounds a name: what an account may be called.
+	userLength = 512
+)

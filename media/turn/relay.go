@@ -1,0 +1,165 @@
+package turn
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"sync/atomic"
+
+	turn "github.com/pion/turn/v5"
+)
+
+// Relay is an address that relays have. Public is what peers see; behind a one-to-one NAT it is another than Local.
+type Relay struct{ Local, Public netip.Addr }
+
+var (
+	errNoFamily = errors.New("turn: no relay address of this family")
+	errNoPort   = errors.New("turn: all ports of relays are in use")
+	errQuota    = errors.New("turn: the user has all the relays there are for one")
+	errNoTCP    = errors.New("turn: TCP is not relayed")
+)
+
+// generator makes the sockets of relays: what pion/turn asks for them.
+type generator struct{ s *Server }
+
+func (g generator) Validate() error { return nil }
+
+// AllocatePacketConn opens a relay (RFC 8656, 7.2).
+func (g generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.PacketConn, net.Addr, error) {
+	r, ok := g.s.relayOf(c.Network == "udp6")
+	if !ok {
+		return nil, nil, errNoFamily
+	}
+	var owner *account
+	if c.UserID != "" { // without, a port is looked for only
+		if owner, ok = g.s.accounts.take(c.UserID); !ok {
+			return nil, nil, errQuota
+		}
+	}
+	conn, port, err := g.listen(c.Network, r.Local, c.RequestedPort)
+	if err != nil {
+		if owner != nil {
+			g.s.accounts.give(owner)
+		}
+		return nil, nil, err
+	}
+	public := &net.UDPAddr{IP: r.Public.AsSlice(), Port: int(port)}
+	if owner == nil {
+		return conn, public, nil
+	}
+	g.s.live.add(port)
+	g.s.config.Metrics.allocated(c.UserID)
+	return &relay{UDPConn: conn, s: g.s, Relay: r, port: port, owner: owner}, public, nil
+}
+
+// listen binds a port of the range: the one that is asked for, or one that nobody can guess.
+func (g generator) listen(network string, local netip.Addr, want int) (*net.UDPConn, uint16, error) {
+	first, last := g.s.config.FirstPort, g.s.config.LastPort
+	for range portTries {
+		port := first + uint16(rand.IntN(int(last-first)+1))
+		if want != 0 {
+			if want < int(first) || want > int(last) {
+				return nil, 0, errNoPort
+			}
+			port = uint16(want)
+		}
+		c, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(local, port).String())
+		if err == nil {
+			return c.(*net.UDPConn), port, nil
+		}
+		if want != 0 {
+			break
+		}
+	}
+	return nil, 0, errNoPort
+}
+
+// AllocateListener refuses: TCP to peers (RFC 6062) is a way into networks that nobody needs for media.
+func (g generator) AllocateListener(turn.AllocateListenerConfig) (net.Listener, net.Addr, error) {
+	return nil, nil, errNoTCP
+}
+
+// AllocateConn refuses, as AllocateListener does.
+func (g generator) AllocateConn(turn.AllocateConnConfig) (net.Conn, error) { return nil, errNoTCP }
+
+// relay is one relayed transport address. One goroutine reads it; that of its client writes to it.
+type relay struct {
+	*net.UDPConn
+	Relay
+	s      *Server
+	port   uint16
+	owner  *account
+	last   *net.UDPAddr // whom we heard last, so that a stream of packets makes no garbage
+	lastAt netip.AddrPort
+	closed atomic.Bool
+
+	toPeers, toClient traffic
+}
+
+// traffic is what passed one way.
+type traffic struct{ packets, bytes, dropped atomic.Uint64 }
+
+// WriteTo sends to a peer that the client has a permission for. What may not be sent is lost, as datagrams are (RFC 8656, 11.2).
+func (r *relay) WriteTo(b []byte, to net.Addr) (int, error) {
+	peer := to.(*net.UDPAddr).AddrPort()
+	addr := peer.Addr().Unmap()
+	if addr == r.Public || addr == r.Local {
+		// Of this machine only relays and the bridge are reached, and from within: not every NAT lets its own public address be used from inside.
+		if !r.s.peers.port(peer.Port()) {
+			r.toPeers.dropped.Add(1)
+			return len(b), nil
+		}
+		addr = r.Local
+	}
+	if peer.Port() == 0 || !r.owner.toPeers.pass(r.s.clock.now(), len(b)) {
+		r.toPeers.dropped.Add(1)
+		return len(b), nil
+	}
+	r.toPeers.packets.Add(1)
+	r.toPeers.bytes.Add(uint64(len(b)))
+	if _, err := r.WriteToUDPAddrPort(b, netip.AddrPortFrom(addr, peer.Port())); err != nil {
+		r.toPeers.dropped.Add(1) // an ICMP error, or a full buffer
+	}
+	return len(b), nil
+}
+
+// ReadFrom brings what a peer has sent.
+func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
+	for {
+		n, from, err := r.ReadFromUDPAddrPort(b)
+		if err != nil {
+			return 0, nil, err // closed: nothing that belongs to one peer is reported on such a socket
+		}
+		if n > maxFrame || !r.owner.toClient.pass(r.s.clock.now(), n) {
+			r.toClient.dropped.Add(1)
+			continue
+		}
+		r.toClient.packets.Add(1)
+		r.toClient.bytes.Add(uint64(n))
+		if from != r.lastAt {
+			addr := from.Addr().Unmap()
+			if addr == r.Local {
+				addr = r.Public // the peer is known to its friends by that
+			}
+			r.last, r.lastAt = &net.UDPAddr{IP: addr.AsSlice(), Port: int(from.Port()), Zone: addr.Zone()}, from
+		}
+		return n, r.last, nil
+	}
+}
+
+// Close ends the relay; it may be called twice.
+func (r *relay) Close() error {
+	if r.closed.Swap(true) {
+		return nil
+	}
+	r.s.live.remove(r.port)
+	err := r.UDPConn.Close()
+	r.s.accounts.give(r.owner)
+	r.s.config.Metrics.freed(r.owner.user, Traffic{
+		ToPeers: r.toPeers.packets.Load(), ToPeersBytes: r.toPeers.bytes.Load(), ToPeersDropped: r.toPeers.dropped.Load(),
+		ToClient: r.toClient.packets.Load(), ToClientBytes: r.toClient.bytes.Load(), ToClientDropped: r.toClient.dropped.Load(),
+	})
+	return err
+}
