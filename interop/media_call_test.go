@@ -163,9 +163,9 @@ func TestSRTPPhone(t *testing.T) {
 			} else {
 				alice := newHandset(t, s, "alice")
 				ok := alice.call("bob")
+				alice.ack(ok, "")
 				bob.event("CALL_ESTABLISHED")
 				alice.aim(ok)
-				alice.ack(ok, "")
 				alice.speak(440)
 				alice.hears(1000)
 				time.Sleep(2 * time.Second)

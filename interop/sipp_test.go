@@ -48,6 +48,8 @@ var stories = []story{
 	{caller: "call_strict", shows: "RFC 3261, 16.4: strict router", callees: []callee{{"answer", ""}}},
 	{caller: "call_loop", shows: "RFC 3261, 16.3 step 4: loop, 482", callees: []callee{{"loop", ""}}},
 	{caller: "subscribe", shows: "RFC 6665, 4.1: SUBSCRIBE and NOTIFY", callees: []callee{{"notifier", ""}}},
+	{caller: "watch", shows: "RFC 3680, 4: one's own registrations watched, refreshed, ended", calls: 5},
+	{caller: "watch_errors", shows: "RFC 6665, 4.2.1: SUBSCRIBE refused: 403, 406, 420, 423, 481, 489"},
 	{caller: "options", shows: "RFC 3261, 11: OPTIONS to the server, with Max-Forwards 0, to a user", callees: []callee{{"optioned", ""}}},
 	{caller: "strangers", shows: "RFC 3261, 22.3: what nobody is allowed to do", callees: []callee{{"inbox", ""}}},
 }

@@ -25,6 +25,7 @@ type Binding struct {
 	InstanceID string      // +sip.instance without quotes, in canonical form; "" when absent
 	RegID      int         // RFC 5626: the flow of the instance that this binding stands for; 0 when the binding is one of RFC 3261
 	Epoch      uint32      // of the instance: its temporary GRUUs of other epochs are void (RFC 5627, 5.1)
+	EpochCSeq  uint32      // CSeq of the REGISTER that began the epoch (RFC 5628, 5); 0 when it is not known
 	UserAgent  string
 	Device     wire.AOR // the device somebody added on which the user is logged in with it; the zero value for a phone of the user's own
 	Certified  bool     // the REGISTER came over a connection whose client certificate names its sender

@@ -22,6 +22,7 @@ const (
 	flagCertified
 	flagEpoch
 	flagLost
+	flagEpochCSeq
 )
 
 // appendRecord encodes bindings. The same bindings give the same bytes.
@@ -52,6 +53,9 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	}
 	if !b.Lost.IsZero() {
 		flags |= flagLost
+	}
+	if b.EpochCSeq != 0 {
+		flags |= flagEpochCSeq
 	}
 	// The instance stands in the contact's parameters nearly always: then its place is enough.
 	at := strings.Index(b.Params, b.InstanceID)
@@ -92,6 +96,9 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	}
 	if flags&flagLost != 0 {
 		dst = binary.AppendVarint(dst, c.ms(b.Lost)-updated)
+	}
+	if flags&flagEpochCSeq != 0 {
+		dst = binary.AppendUvarint(dst, uint64(b.EpochCSeq))
 	}
 	return dst
 }
@@ -176,6 +183,9 @@ func (r *reader) binding(b *Binding, c clock) {
 	}
 	if flags&flagLost != 0 {
 		b.Lost = c.time(updated + r.varint())
+	}
+	if flags&flagEpochCSeq != 0 {
+		b.EpochCSeq = uint32(r.count(math.MaxUint32))
 	}
 }
 

@@ -159,6 +159,15 @@ type Service interface {
 	ServeSIP(tx *transaction.Server) error
 }
 
+// saved is about what the bridge takes off a browser's description for a phone: two thirds, its candidates and what no phone knows.
+func (b *branch) saved(out transport.Flow) int {
+	c := b.c
+	if c.p.Anchor == nil || mediaKind(c.tx.Flow.ID().Proto) != Browser || !c.rings || !b.needsBridge(out) {
+		return 0
+	}
+	return len(c.req.Body()) * 2 / 3
+}
+
 // service answers for its name in our domains, for authenticated callers.
 func (c *call) service() Service {
 	s := c.p.Services[c.uri.User]

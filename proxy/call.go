@@ -103,7 +103,7 @@ func (c *call) authenticate() error {
 		realm = c.p.Domains.Primary()
 	}
 	aor, ok := c.p.Domains.AOR(from)
-	if c.p.Devices != nil && ok && c.certified(aor) {
+	if c.p.Devices != nil && ok && c.p.Devices.Vouches(c.tx.Flow, wire.AOR{}, aor) {
 		c.user = aor
 		return c.permit()
 	}
@@ -116,7 +116,7 @@ func (c *call) authenticate() error {
 	if c.p.Devices != nil && c.lacksCertificate(proven) {
 		return wire.Errorf(403, "Client Certificate Required", "proxy: %s without its certificate", proven)
 	}
-	if !ok || aor != proven && (c.p.Devices == nil || !c.mayUse(proven, aor)) {
+	if !ok || aor != proven && (c.p.Devices == nil || !c.p.Devices.Vouches(c.tx.Flow, proven, aor)) {
 		return wire.Errorf(403, "", "proxy: %s@%s sent From %s", id.User, id.Realm, from.Raw)
 	}
 	c.user = aor

@@ -14,29 +14,13 @@ import (
 // Devices knows the devices that somebody added, and who is logged in on them: package login of the registrar's room.
 type Devices interface {
 	Device(aor wire.AOR) (database.Device, bool)
-	Named(flow transport.Flow) (database.Device, bool) // by the client certificate of a flow
-	LoggedIn(user, device wire.AOR, flow wire.FlowID) bool
+	// Vouches tells whether a device may use From on a flow: the one that was proven, or (the zero value) that a client certificate names.
+	Vouches(flow transport.Flow, proven, from wire.AOR) bool
 	Seen(user wire.AOR)
 }
 
 // deviceMethods are what a device can be sent: its session carries no media, calls go to the users who are logged in on it.
 const deviceMethods = "MESSAGE, SUBSCRIBE, NOTIFY, OPTIONS, INFO, REFER, PUBLISH"
-
-// certified tells whether the client certificate of the flow proves the From address: it is the device's, or that of a user who is logged in on the device over this
-// flow.
-func (c *call) certified(from wire.AOR) bool {
-	if !c.tx.Flow.ID().Proto.Secure() {
-		return false
-	}
-	device, ok := c.p.Devices.Named(c.tx.Flow)
-	return ok && (device.AOR == from || c.p.Devices.LoggedIn(from, device.AOR, c.tx.Flow.ID()))
-}
-
-// mayUse tells whether a device that has proven itself may use a From address: it must be logged in there, over this very flow.
-func (c *call) mayUse(proven, from wire.AOR) bool {
-	_, isDevice := c.p.Devices.Device(proven)
-	return isDevice && c.p.Devices.LoggedIn(from, proven, c.tx.Flow.ID())
-}
 
 // lacksCertificate: a device that has a client certificate is not believed by a password.
 func (c *call) lacksCertificate(proven wire.AOR) bool {

@@ -31,7 +31,7 @@ func FuzzContact(f *testing.F) {
 		if err != nil {
 			return
 		}
-		b := g.binding(&c, time.Time{}, 0)
+		b := g.binding(&c, time.Time{}, 0, 0)
 		out := string(appendContact(nil, &b, b.Updated))
 		if len(out) > maxContact {
 			return

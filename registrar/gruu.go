@@ -8,10 +8,11 @@ import (
 )
 
 // epoch is that of a contact's instance, 0 without one. All temporary GRUUs of the instance become void when the phone comes with another Call-ID, which
-// means that it has started anew and forgotten them: then a new epoch begins, and not only for this contact. RFC 5627, 5.1
-func (g *registration) epoch(bindings []location.Binding, c *contact) uint32 {
+// means that it has started anew and forgotten them: then a new epoch begins, and not only for this contact. RFC 5627, 5.1. cseq is that of the REGISTER it
+// begins with.
+func (g *registration) epoch(bindings []location.Binding, c *contact) (epoch, cseq uint32) {
 	if c.instance == "" || c.interval == 0 {
-		return 0
+		return 0, 0
 	}
 	var last, any *location.Binding
 	for i := range bindings {
@@ -25,18 +26,18 @@ func (g *registration) epoch(bindings []location.Binding, c *contact) uint32 {
 		}
 	}
 	if any == nil {
-		return newEpoch()
+		return newEpoch(), g.req.CSeq.Seq
 	}
 	if last == nil || last.CallID == g.req.CallID {
-		return any.Epoch
+		return any.Epoch, any.EpochCSeq
 	}
-	epoch := newEpoch()
+	epoch, cseq = newEpoch(), g.req.CSeq.Seq
 	for i := range bindings {
 		if bindings[i].InstanceID == c.instance {
-			bindings[i].Epoch = epoch
+			bindings[i].Epoch, bindings[i].EpochCSeq = epoch, cseq
 		}
 	}
-	return epoch
+	return epoch, cseq
 }
 
 // newEpoch is never 0, and in practice never one that an instance had before.

@@ -69,15 +69,15 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 				return nil, err
 			}
 		}
-		epoch := g.epoch(after, c)
+		epoch, cseq := g.epoch(after, c)
 		switch {
 		case at < 0 && c.interval == 0: // nothing to remove
 		case at < 0:
-			after = append(after, g.binding(c, time.Time{}, epoch))
+			after = append(after, g.binding(c, time.Time{}, epoch, cseq))
 		case c.interval == 0:
 			after = slices.Delete(after, at, at+1)
 		default:
-			after[at] = g.binding(c, after[at].Created, epoch)
+			after[at] = g.binding(c, after[at].Created, epoch, cseq)
 		}
 	}
 	after = g.tidy(after)
@@ -97,7 +97,7 @@ func (g *registration) inOrder(b *location.Binding) error {
 }
 
 // binding is the binding that a contact asks for; created is zero for a new one.
-func (g *registration) binding(c *contact, created time.Time, epoch uint32) location.Binding {
+func (g *registration) binding(c *contact, created time.Time, epoch, cseq uint32) location.Binding {
 	now := time.Now()
 	if created.IsZero() {
 		created = now
@@ -108,7 +108,7 @@ func (g *registration) binding(c *contact, created time.Time, epoch uint32) loca
 		CallID: g.req.CallID, CSeq: g.req.CSeq.Seq,
 		Expires: g.endOf(now, created, c.interval), Created: created, Updated: now,
 		Flow: g.tx.Flow.ID(), Behind: c.behind,
-		Path: g.path, InstanceID: c.instance, RegID: c.regID, Epoch: epoch,
+		Path: g.path, InstanceID: c.instance, RegID: c.regID, Epoch: epoch, EpochCSeq: cseq,
 		UserAgent: agent[:min(len(agent), maxUserAgent)],
 		Device:    c.device, Certified: g.door.certified,
 	}

@@ -180,7 +180,7 @@ func furnish(ctx context.Context, c *config, domains *wire.Domains, db *database
 	}
 	*undo = append(*undo, bindings.Close)
 	var box policyBox
-	box.now.Store(c.policy)
+	box.now.Store(c.policyOrNone())
 	logins, err := login.Open(login.Config{Store: devices, Bindings: bindings, Domains: domains, Policy: box.get, Changed: feed{journal}.loginEvent})
 	if err != nil {
 		return nil, err

@@ -129,6 +129,9 @@ func (a *app) config() *cobra.Command {
 		Args:  takes(),
 		RunE: func(*cobra.Command, []string) error {
 			c, err := a.load(serveDefaults())
+			if err == nil {
+				err = c.readPolicy()
+			}
 			if err != nil {
 				return err
 			}
@@ -172,6 +175,7 @@ func configRows(c *config) [][]string {
 		{"tls clients", clients},
 		{"database", c.database},
 		{"registrations", location},
+		{"policy", dash(c.policyFile)},
 		{"inbound", c.inbound},
 		{"edge proxy for", listOf(c.edge)},
 		{"log", logLevelName(c.level) + ", " + c.format},

@@ -196,7 +196,7 @@ func (k *checker) file(c *config, f *configFile) {
 	k.limits(c, f.Limits)
 	k.media(c, f.Media)
 	k.turn(c, f.TURN)
-	k.policy(c, f.Policy.File)
+	c.policyFile = k.path(f.Policy.File)
 	k.choice("log.format", f.Log.Format, &c.format, "auto", "text", "json")
 	level := "info"
 	k.choice("log.level", f.Log.Level, &level, "error", "warn", "info", "debug", "trace")

@@ -38,12 +38,18 @@ func (c *changes) changed(aor wire.AOR, before, after []location.Binding, why lo
 	}
 }
 
-// publicGRUUs are those that the registrar hands out.
-//
-// RFC 5628, 5: not done, temp-gruu: the CSeq of the first one that is valid is not kept.
-func publicGRUUs(m *gruu.Maker) func(wire.AOR, *location.Binding) regevent.GRUU {
+// gruusOf are those that the registrar hands out: the temporary one that the latest REGISTER of the instance got. RFC 5628, 5
+func gruusOf(m *gruu.Maker, bindings *location.Service) func(wire.AOR, *location.Binding) regevent.GRUU {
 	return func(aor wire.AOR, b *location.Binding) regevent.GRUU {
-		return regevent.GRUU{Public: string(m.AppendPublic(nil, aor, b.InstanceID))}
+		g := regevent.GRUU{Public: string(m.AppendPublic(nil, aor, b.InstanceID))}
+		newest := location.Newest(bindings.Lookup(aor), b.InstanceID)
+		if newest == nil || newest.EpochCSeq == 0 {
+			return g
+		}
+		if temporary, ok := m.AppendTemporary(nil, aor, b.InstanceID, newest.Epoch, newest.Stamp()); ok {
+			g.Temporary, g.FirstCSeq = string(temporary), newest.EpochCSeq
+		}
+		return g
 	}
 }
 
@@ -57,9 +63,10 @@ func (c *core) addEvents(p parts, users directory, verifier *auth.Verifier, gruu
 		Network:  p.network,
 		Layer:    c.layer,
 		Store:    p.subscriptions,
-		GRUUs:    publicGRUUs(gruus),
+		GRUUs:    gruusOf(gruus, p.bindings),
 		Happened: p.happened,
 		Allow:    mayWatch(p.policy),
+		Vouches:  c.logins.Vouches,
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,28 +42,38 @@ func loadPolicy(path string, domains *wire.Domains) (*policy.Policy, error) {
 		return nil, p.decodeErrors(err, reflect.TypeFor[policy.File]())
 	}
 	fresh, found := policy.New(&f, domains)
-	var all []error
+	var all []*configError
 	for _, one := range found {
 		all = append(all, p.errorf(one.Key, "%s", one.Message))
 	}
-	return fresh, errors.Join(all...)
+	slices.SortStableFunc(all, func(a, b *configError) int { return cmp.Or(a.line-b.line, a.col-b.col) })
+	var joined []error
+	for _, one := range all {
+		joined = append(joined, one)
+	}
+	return fresh, errors.Join(joined...)
 }
 
-// policy reads the policy that the configuration names.
-func (k *checker) policy(c *config, file string) {
-	if file == "" || len(c.domains) == 0 {
-		return
+// readPolicy reads the policy that the configuration names. Only who acts by it does so: with a broken one users can still be added.
+func (c *config) readPolicy() (err error) {
+	if c.policyFile == "" {
+		return nil
 	}
-	c.policyFile = k.path(file)
-	p, err := loadPolicy(c.policyFile, wire.NewDomains(c.domains, c.aliases))
+	c.policy, err = loadPolicy(c.policyFile, wire.NewDomains(c.domains, c.aliases))
 	var finding *configError
-	switch {
-	case err != nil && !errors.As(err, &finding):
-		k.bad("policy.file", "%v", err)
-	case err != nil:
-		k.found = append(k.found, err)
+	if err != nil && !errors.As(err, &finding) && c.places != nil {
+		return c.places.errorf("policy.file", "%v", err)
 	}
-	c.policy = p
+	return err
+}
+
+// policyOrNone is for commands without a server: a broken policy allows nothing, and gets in nobody's way otherwise.
+func (c *config) policyOrNone() *policy.Policy {
+	if c.readPolicy() == nil {
+		return c.policy
+	}
+	nothing, _ := policy.New(&policy.File{Rules: []policy.Rule{{Name: "broken policy", Deny: new(policy.Deny)}}}, wire.NewDomains(c.domains, c.aliases))
+	return nothing
 }
 
 // reloadPolicy reads the policy again and holds what is registered against it. While the new one is broken the old one stays.

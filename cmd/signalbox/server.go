@@ -52,6 +52,9 @@ type server struct {
 // startServer opens the data directory, assembles the rooms and begins to serve. prepare, if not nil, sees the open store before anybody else. All is
 // undone when it returns an error.
 func startServer(ctx context.Context, c *config, requests *requestLog, log *slog.Logger, prepare func(context.Context, *server) error) (*server, error) {
+	if err := c.readPolicy(); err != nil {
+		return nil, err
+	}
 	s := &server{config: c, log: log, requests: requests, started: time.Now()}
 	prepared := func(ctx context.Context) error {
 		if prepare == nil {

@@ -11,7 +11,7 @@ import (
 	"signalbox/location"
 )
 
-// App is an application instance (RFC 5627, 3840): something that a user, or a device, runs and that can be addressed by itself.
+// App is an application instance (RFC 5627; RFC 3840): something that a user, or a device, runs and that can be addressed by itself.
 type App struct {
 	App          string   `json:"app"` // its public GRUU
 	Owner        string   `json:"owner"`

@@ -83,7 +83,7 @@ func (d *Desk) account(u database.User) Account {
 	a := Account{
 		User:     join(u.Name, u.Domain),
 		Created:  time.Unix(u.Created, 0),
-		Contacts: len(d.Bindings.Lookup(wire.AOR{User: u.Name, Host: u.Domain})),
+		Contacts: len(reachable(d.Bindings.Lookup(wire.AOR{User: u.Name, Host: u.Domain}))),
 	}
 	if u.SHA256 != "" {
 		a.Algorithms = append(a.Algorithms, "SHA-256")
@@ -163,7 +163,9 @@ func (d *Desk) Registrations(context.Context) ([]Registration, error) {
 	list := []Registration{}
 	now := time.Now()
 	d.Bindings.All(func(aor wire.AOR, b []location.Binding) bool {
-		list = append(list, registrationOf(aor, b, now))
+		if b = reachable(b); len(b) > 0 {
+			list = append(list, registrationOf(aor, b, now))
+		}
 		return true
 	})
 	slices.SortFunc(list, func(a, b Registration) int { return strings.Compare(a.AOR, b.AOR) })
@@ -177,11 +179,22 @@ func (d *Desk) Registration(_ context.Context, name string) (Registration, error
 		return Registration{}, err
 	}
 	aor := wire.AOR{User: user, Host: domain}
-	b := d.Bindings.Lookup(aor)
+	b := reachable(d.Bindings.Lookup(aor))
 	if len(b) == 0 {
 		return Registration{}, fmt.Errorf("registration of %s: %w", join(user, domain), ErrNotFound)
 	}
 	return registrationOf(aor, b, time.Now()), nil
+}
+
+// reachable leaves out the bindings whose connection is gone: they are kept for the phone's return only, and nothing is sent by them.
+func reachable(all []location.Binding) []location.Binding {
+	list := make([]location.Binding, 0, len(all))
+	for i := range all {
+		if all[i].Usable() {
+			list = append(list, all[i])
+		}
+	}
+	return list
 }
 
 func registrationOf(aor wire.AOR, b []location.Binding, now time.Time) Registration {

@@ -57,19 +57,19 @@ func TestLag(t *testing.T) {
 		want("below the limit", "200", in("MESSAGE"))
 		late(101 * time.Millisecond)
 		want("overload is remembered", "503", in("MESSAGE"))
-		s.at(1.89)
+		s.at(10.89)
 		late(0)
 		want("as long as it lasts", "200", in("MESSAGE"))
 		if strings.Contains(log.String(), "over\"") {
 			t.Error("over too early")
 		}
-		s.at(1.91)
+		s.at(10.91)
 		want("then it is over", "200", in("MESSAGE"))
 		late(time.Second)
 		want("and there is patience again", "200", in("MESSAGE"))
 		late(0)
 		s.lines = nil
-		s.at(35)
+		s.at(45)
 		s.alive(0, 0)
 	}, func(c *Config) {
 		c.Lag = func() time.Duration { return time.Duration(lag.Load()) }

@@ -23,8 +23,8 @@ const (
 
 	// lagPatience is how long the lag must have been above newLag without a break: at three times the load that can be carried it grows to about 0.4 s meanwhile, still below T1.
 	lagPatience = 400 * time.Millisecond
-	// lagMemory is for how long after that no patience is had again.
-	lagMemory = time.Second
+	// lagMemory is for how long after that no patience is had again: what has overloaded us is seldom over at once, and while it lasts the lag stays at newLag.
+	lagMemory = 10 * time.Second
 
 	// retryAfterLeast and retryAfterSpread are the seconds a refused client is told to wait: long enough for transactions to end, spread so that all do not come back at once.
 	retryAfterLeast  = 5

@@ -25,6 +25,8 @@ func main() {
 	high := flag.String("high", "3000,2000,600", "the same, high")
 	durable := flag.Bool("durable", false, "Signalbox commits every registration to disk before the 200 (Kamailio does not)")
 	peak := flag.Bool("peak", false, "also search the highest rate of calls without a failed one, and measure the delay at half of it")
+	overload := flag.Bool("overload", false, "offer Signalbox multiples of what it can carry, instead")
+	share := flag.Int("share", 40, "per cent of one core that the overloaded server gets")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -38,6 +40,12 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println(b.machine())
+	if *overload {
+		if err := b.overload(ctx, *share); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	for _, rates := range []string{*low, *high} {
 		var r [3]int
 		if _, err := fmt.Sscanf(rates, "%d,%d,%d", &r[0], &r[1], &r[2]); err != nil {

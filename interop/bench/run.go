@@ -206,14 +206,18 @@ func (s *server) cpu() (us float64) {
 	return us
 }
 
-func (s *server) peakMB() (mb float64) {
+func (s *server) peakMB() float64 { return s.memory("VmHWM:") }
+func (s *server) rssMB() float64  { return s.memory("VmRSS:") }
+
+// memory adds up a figure of /proc/PID/status.
+func (s *server) memory(figure string) (mb float64) {
 	for _, pid := range s.processes() {
 		f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
 		if err != nil {
 			continue
 		}
 		for in := bufio.NewScanner(f); in.Scan(); {
-			if v, ok := strings.CutPrefix(in.Text(), "VmHWM:"); ok {
+			if v, ok := strings.CutPrefix(in.Text(), figure); ok {
 				kb, _ := strconv.ParseFloat(strings.Fields(v)[0], 64)
 				mb += kb / 1024
 			}

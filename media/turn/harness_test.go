@@ -52,8 +52,6 @@ func start(t testing.TB, change ...func(*Config)) *Server {
 		Realm:       testRealm, Secret: make([]byte, 32), Users: accountsOf{"alice": "secret", "bob": "hidden"},
 		Relays: []Relay{{loopback, loopback}}, FirstPort: 30000, LastPort: 39999,
 		Allowed: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
-		// Of this machine's own address, anything: the peers of the tests are there.
-		Media: func(uint16) bool { return true },
 	}
 	for _, fn := range change {
 		fn(&c)

@@ -37,10 +37,8 @@ func (p *peers) address(a netip.Addr) bool {
 	if !a.IsValid() || a.Zone() != "" {
 		return false
 	}
-	for _, n := range p.allowed {
-		if n.Contains(a) {
-			return true
-		}
+	if p.isAllowed(a) {
+		return true
 	}
 	for _, n := range special {
 		if n.Contains(a) {
@@ -58,5 +56,16 @@ func (p *peers) address(a netip.Addr) bool {
 }
 
 // port tells whether a datagram may be sent to an address of our own relays: to another relay, or to the media bridge, and to no other service of this
-// machine.
-func (p *peers) port(n uint16) bool { return p.live.has(n) || p.media != nil && p.media(n) }
+// machine, unless the operator has allowed that address.
+func (p *peers) port(a netip.Addr, n uint16) bool {
+	return p.live.has(n) || p.media != nil && p.media(n) || p.isAllowed(a)
+}
+
+func (p *peers) isAllowed(a netip.Addr) bool {
+	for _, n := range p.allowed {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

@@ -107,7 +107,7 @@ func (r *relay) WriteTo(b []byte, to net.Addr) (int, error) {
 	addr := peer.Addr().Unmap()
 	if addr == r.Public || addr == r.Local {
 		// Of this machine only relays and the bridge are reached, and from within: not every NAT lets its own public address be used from inside.
-		if !r.s.peers.port(peer.Port()) {
+		if !r.s.peers.port(addr, peer.Port()) {
 			r.toPeers.dropped.Add(1)
 			return len(b), nil
 		}

@@ -52,7 +52,7 @@ func TestRelay(t *testing.T) {
 // Two users who both need a relay meet at ours, though neither may reach anything else of this machine.
 func TestRelayToRelay(t *testing.T) {
 	t.Parallel()
-	s := start(t, func(c *Config) { c.Allowed, c.Media = nil, func(port uint16) bool { return false } })
+	s := start(t, func(c *Config) { c.Allowed = nil })
 	alice, bob := client(t, s, "udp", "alice", "secret"), client(t, s, "tcp", "bob", "hidden")
 	a, b := allocate(t, alice), allocate(t, bob)
 	if err := bob.CreatePermission(a.LocalAddr()); err != nil {

@@ -17,7 +17,7 @@ type change struct {
 	binding *location.Binding
 }
 
-// difference is what happened to the contacts of an address, in the words of RFC 3680, 4.7.1.
+// difference is what happened to the contacts of an address, in the words of RFC 3680, 4.7 and 4.7.1.
 func difference(before, after []location.Binding, why location.Reason, now time.Time) []change {
 	var list []change
 	old := make(map[string]*location.Binding, len(before))

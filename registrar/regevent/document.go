@@ -100,13 +100,13 @@ func (d *document) contact(b []byte, c *change, brief bool) []byte {
 		b = params(b, c.binding.Params)
 	}
 	if !c.gone {
-		b = d.gruu(b, c.binding)
+		b = d.gruu(b, c.binding, brief)
 	}
 	return append(b, "</contact>\r\n"...)
 }
 
-// gruu writes the addresses that lead to this contact. RFC 5628, 5
-func (d *document) gruu(b []byte, binding *location.Binding) []byte {
+// gruu writes the addresses that lead to this contact; the temporary one may be left out. RFC 5628, 5
+func (d *document) gruu(b []byte, binding *location.Binding, brief bool) []byte {
 	if d.gruus == nil || binding.InstanceID == "" {
 		return b
 	}
@@ -114,15 +114,15 @@ func (d *document) gruu(b []byte, binding *location.Binding) []byte {
 	if g.Public != "" {
 		b = append(attribute(append(b, "<gr:pub-gruu"...), "uri", g.Public), "/>"...)
 	}
-	if g.Temporary != "" {
+	if g.Temporary != "" && !brief {
 		b = attribute(append(b, "<gr:temp-gruu"...), "uri", g.Temporary)
 		b = append(attribute(b, "first-cseq", strconv.FormatUint(uint64(g.FirstCSeq), 10)), "/>"...)
 	}
 	return b
 }
 
-// params writes the contact's parameters, which are all unknown to RFC 3261 where the binding keeps them. Values stand as they came, in quotes if they had some. RFC
-// 3680, 5.1
+// params writes the contact's parameters, which are all unknown to RFC 3261 where the binding keeps them. Values stand as they came, in quotes if
+// they had some. RFC 3680, 5.1
 func params(b []byte, list string) []byte {
 	for list != "" {
 		var one string

@@ -34,7 +34,7 @@ func readEvent(req *wire.Request) (string, error) {
 	return packageName + ";id=" + id, nil
 }
 
-// badEvent: RFC 6665, 8.3.2. It says what there is instead.
+// badEvent: it says what there is instead. Without Event the request would be one of PINT, which is not spoken here. RFC 6665, 8.3.2 and 4.2.3
 func badEvent(value string) error {
 	return wire.Errorf(489, "Bad Event", "regevent: Event %q", value).With("Allow-Events", packageName)
 }

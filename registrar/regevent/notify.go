@@ -106,7 +106,7 @@ func (s *subscription) notify(flow transport.Flow) *wire.Request {
 	return req
 }
 
-// state is the value of Subscription-State. RFC 6665, 4.1.3
+// state is the value of Subscription-State. RFC 6665, 8.2.3 and 4.1.3
 func (s *subscription) state() string {
 	if s.ended != "" {
 		return "terminated;reason=" + s.ended
@@ -227,8 +227,8 @@ func (s *subscription) ServeFailure(c *transaction.Client, err error) {
 	}
 }
 
-// contactOn is our remote target as a peer on this flow reaches it: an address that leads to this server and no other, and so has the property of a GRUU, which it says. RFC 6665,
-// 4.5.1; RFC 5627, 4.3
+// contactOn is our remote target as a peer on this flow reaches it: an address that leads to this server and no other, and so has the property of a GRUU,
+// which it says. RFC 6665, 4.5.1; RFC 5627, 4.3
 func contactOn(flow transport.Flow, secure bool) string {
 	b := []byte("<sip:")
 	if secure {

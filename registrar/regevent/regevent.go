@@ -61,6 +61,8 @@ type Config struct {
 
 	// Allow tells who may watch the registrations of others. nil: nobody may; one's own everybody may. RFC 3680, 4.6
 	Allow func(watcher, aor wire.AOR) bool
+	// Vouches tells whether a device may use From on a flow: the one that was proven, or (the zero value) that a client certificate names. nil: none may.
+	Vouches func(flow transport.Flow, proven, from wire.AOR) bool
 	// GRUUs gives the addresses of a binding for an address-of-record; nil: there are none.
 	GRUUs func(aor wire.AOR, b *location.Binding) GRUU
 	// Happened hears of subscriptions that begin and end; nil is silent. It must not block.
@@ -84,7 +86,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Notifier serves SUBSCRIBE and sends NOTIFY. It implements transaction.Handler.
+// Notifier serves SUBSCRIBE and sends NOTIFY (RFC 6665, 3.1 and 3.2). It implements transaction.Handler.
 type Notifier struct {
 	Config
 	table table
@@ -109,15 +111,15 @@ func (n *Notifier) Serves(req *wire.Request) bool {
 	if req.Method != sip.SUBSCRIBE || !req.URI.IsSIP() {
 		return false
 	}
-	if req.To.Tag != "" {
-		return n.table.find(dialogOf(req)) != nil || n.isContact(req.URI)
+	if req.To.Tag != "" && (n.table.find(dialogOf(req)) != nil || n.isContact(req.URI)) {
+		return true
 	}
 	aor, ours := n.Domains.AOR(req.URI)
 	if _, maddr := req.URI.Param("maddr"); !ours || maddr {
 		return false
 	}
 	name, _ := cutEvent(wire.First(req, "Event"))
-	return name == packageName || strings.HasPrefix(name, packageName+".") || aor.User == "" // templates of our package are ours to refuse
+	return name == packageName || strings.HasPrefix(name, packageName+".") || aor.User == "" && req.To.Tag == "" // templates of our package are ours to refuse
 }
 
 // isContact tells whether a URI is the remote target of our dialogs.

@@ -432,3 +432,23 @@ func TestChangedAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// RFC 6665, 4.6: a CANCEL for a SUBSCRIBE is answered, and changes nothing.
+func TestCancelled(t *testing.T) {
+	play(t, func(w *world) {
+		w.store.slow = 20 * time.Millisecond
+		f := w.line(wire.UDP, "192.0.2.1:5060")
+		request := w.request("alice", "sip:alice@example.org", "")
+		w.give(f, request)
+		w.give(f, strings.ReplaceAll(request, "SUBSCRIBE", "CANCEL"))
+		if got := starts(f.heard()); got != "200" {
+			t.Errorf("heard %s", got)
+		}
+		time.Sleep(30 * time.Millisecond)
+		list := f.heard()
+		if starts(list) != "200 NOTIFY" || w.notifier.Len() != 1 {
+			t.Fatalf("heard %s", starts(list))
+		}
+		w.answer(f, list[1], 200)
+	})
+}

@@ -51,7 +51,7 @@ func (n *Notifier) ServeSIP(tx *transaction.Server) error {
 	return r.subscribe()
 }
 
-// inspect does what every UAS does first.
+// inspect does what every UAS does first. A CANCEL of a SUBSCRIBE never comes here: the transaction layer answers it, and it changes nothing. RFC 6665, 4.6
 func (r *request) inspect() error {
 	if r.req.Method != sip.SUBSCRIBE {
 		return wire.Errorf(405, "", "regevent: %s", r.req.Method).With("Allow", "SUBSCRIBE") // RFC 3261, 8.2.1
@@ -107,12 +107,18 @@ func (r *request) authenticate() error {
 	realm := from.Host
 	if !ours {
 		realm = r.Domains.Primary()
+	} else if r.Vouches != nil && r.Vouches(r.tx.Flow, wire.AOR{}, from) && (r.sub == nil || r.sub.watcher == from) {
+		r.watcher = from
+		return nil
 	}
 	id, refused := r.Auth.Verify(r.req, auth.Registrar, realm, r.tx.Flow.ID())
 	if refused != nil {
 		return refused
 	}
 	user := wire.AOR{User: id.User, Host: id.Realm}
+	if ours && from != user && r.Vouches != nil && r.Vouches(r.tx.Flow, user, from) {
+		user = from
+	}
 	if !ours || from != user || r.sub != nil && r.sub.watcher != user {
 		return wire.Errorf(403, "", "regevent: %s sent From %s", user, r.req.From.URI.Raw)
 	}
@@ -178,7 +184,7 @@ func (r *request) subscribe() error {
 	return nil
 }
 
-// refresh extends or ends a subscription. RFC 6665, 4.2.1.4 and 4.1.2.3
+// refresh extends or ends a subscription. RFC 6665, 3.1, 4.2.1.4 and 4.1.2.3
 func (r *request) refresh() {
 	r.sub.owner.Do(func() { r.sub.accept(r) })
 }
@@ -197,7 +203,7 @@ func (r *request) answer(err error, then func()) {
 	})
 }
 
-// response is the 200. RFC 6665, 4.2.1.1; RFC 3261, 12.1.1
+// response is the 200, never a 202. RFC 6665, 4.2.1.1 and 8.3.1; RFC 3261, 12.1.1
 func (s *subscription) response(r *request, interval int) *wire.Response {
 	res := wire.NewResponse(r.req, 200, "", s.dialog.local)
 	if r.req.To.Tag == "" {

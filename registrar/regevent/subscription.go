@@ -206,7 +206,7 @@ func (s *subscription) terminate(reason string) {
 	s.detach()
 }
 
-// detach lets go of everything.
+// detach lets go of everything: subscription and dialog end together. RFC 6665, 4.4.1
 func (s *subscription) detach() {
 	s.timer.Stop()
 	s.detached, s.changes = true, nil
