@@ -41,6 +41,7 @@ type server struct {
 type result struct {
 	cpu      float64 // microseconds of the server's processes per operation
 	failed   int
+	disorder int     // calls that failed because a message came that was not to come yet: a 200 before its 180
 	p50, p99 float64 // ms
 	peakMB   float64
 }
@@ -241,14 +242,13 @@ func (b *bench) run(ctx context.Context, s server, kind string, rate int) (resul
 			return result{}, err
 		}
 	}
-	os.Remove(b.path("rtt.csv"))
 	contact := fmt.Sprintf("127.0.0.1:%d", b.caller)
 	if kind == "registration" {
 		contact = fmt.Sprintf("127.0.0.1:%d", b.callee)
 	}
 	before := s.cpu()
 	sipp := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", scenario(script[0]), "-inf", b.path(script[1]), "-key", "domain", domain, "-key", "contact", contact, "-key", "cparams", "",
-		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"))
+		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"), "-trace_stat", "-stf", b.path("stat.csv"))
 	sipp.Dir = b.dir
 	err := sipp.Run()
 	res := result{cpu: (s.cpu() - before) / float64(b.users), peakMB: s.peakMB()}
@@ -266,8 +266,22 @@ func (b *bench) run(ctx context.Context, s server, kind string, rate int) (resul
 	if res.failed < 0 {
 		return res, fmt.Errorf("sipp printed no result: %w", err)
 	}
+	res.disorder = b.statistic("FailedUnexpectedMessage(C)")
 	res.p50, res.p99 = b.rtt()
 	return res, nil
+}
+
+// statistic reads one of SIPp's counters as it stood at the end.
+func (b *bench) statistic(name string) int {
+	data, _ := os.ReadFile(b.path("stat.csv"))
+	lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+	column := slices.Index(strings.Split(lines[0], ";"), name)
+	last := strings.Split(lines[len(lines)-1], ";")
+	if column < 0 || column >= len(last) {
+		return -1
+	}
+	n, _ := strconv.Atoi(last[column])
+	return n
 }
 
 // listening waits until somebody has bound the UDP port.
