@@ -369,6 +369,8 @@ func TestLinphoneMoves(t *testing.T) {
 		t.Errorf("the contact it has left, %s, was rung", old.Source)
 	}
 	alice.do("hangup", "")
-	waitFor(t, "end of the call", func() bool { return strings.Contains(out.String(), "ended") || strings.Contains(out.String(), "terminated") })
+	waitFor(t, "end of the call", func() bool {
+		return strings.Contains(out.String(), "ended") || strings.Contains(out.String(), "terminated")
+	})
 	results.passed(t, "Linphone", "linphonec moves behind another NAT: only its newest contact rings", "TestLinphoneMoves", "udp")
 }
