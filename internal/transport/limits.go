@@ -63,8 +63,7 @@ const (
 	maxPings = 100
 	// maxSilent pings in a row without a sign of life end a WebSocket.
 	maxSilent = 2
-	// wsRate messages a second, and wsBurst at once, are read from one WebSocket: a page sends a few; a gateway with hundreds of phones behind it still gets through.
-	wsRate  = 500
+	// wsBurst messages may come at once on a WebSocket, then one in each gap: a page sends a few; a gateway with hundreds of phones behind it still gets through.
 	wsBurst = 1000
 	// controlFrame holds the head and the payload of any control frame (RFC 6455, 5.5: at most 125 bytes).
 	controlFrame = 256
@@ -82,6 +81,7 @@ type timeouts struct {
 	message      time.Duration // from a message's first byte to its last
 	idle         time.Duration // between messages
 	ping         time.Duration // WebSocket: between our pings
+	gap          time.Duration // WebSocket: between messages, when many come
 	write        time.Duration // the peer must have read a backlog in this time
 	connect      time.Duration // outbound: TCP and TLS together
 	linger       time.Duration // after a framing error, for the peer to read the answer
@@ -89,13 +89,14 @@ type timeouts struct {
 }
 
 var defaultTimeouts = timeouts{
-	handshake:    10 * time.Second, // several round trips by satellite
-	firstMessage: 20 * time.Second, // who connects wants to say something
-	message:      20 * time.Second, // Kamailio's tcp_msg_data_timeout; a 64 KB message at 26 kbit/s
-	idle:         2 * time.Hour,    // longer than the usual 3,600 s between REGISTERs of a phone that sends no keep-alives; TCP's own find the dead
-	ping:         30 * time.Second, // web proxies and NATs forget a connection after 60 s; a silent peer is gone within 90 s
-	write:        20 * time.Second, // a peer that has not read in this time has lost its transactions anyway (RFC 3261, 17.1.1.2 Timer B is 32 s)
-	connect:      4 * time.Second,  // leaves Timer B time for the next hop of RFC 3263
+	handshake:    10 * time.Second,     // several round trips by satellite
+	firstMessage: 20 * time.Second,     // who connects wants to say something
+	message:      20 * time.Second,     // Kamailio's tcp_msg_data_timeout; a 64 KB message at 26 kbit/s
+	idle:         2 * time.Hour,        // longer than the usual 3,600 s between REGISTERs of a phone that sends no keep-alives; TCP's own find the dead
+	gap:          2 * time.Millisecond, // 500 a second
+	ping:         30 * time.Second,     // web proxies and NATs forget a connection after 60 s; a silent peer is gone within 90 s
+	write:        20 * time.Second,     // a peer that has not read in this time has lost its transactions anyway (RFC 3261, 17.1.1.2 Timer B is 32 s)
+	connect:      4 * time.Second,      // leaves Timer B time for the next hop of RFC 3263
 	linger:       time.Second,
 	acceptPause:  50 * time.Millisecond,
 }

@@ -40,8 +40,7 @@ type carrier struct {
 	err    error // why Read gave up
 	closed bool  // a close frame was sent
 
-	tokens float64 // messages that may come at once
-	filled time.Time
+	due time.Time // when the next message may come; up to wsBurst may come before
 }
 
 // serve reads until the connection ends.
@@ -70,7 +69,6 @@ func (k *carrier) serve(ws *websocket.Conn) {
 
 // read takes one message after the other.
 func (k *carrier) read(ws *websocket.Conn) error {
-	k.tokens, k.filled = wsBurst, time.Now()
 	for {
 		typ, r, err := ws.Reader(context.Background())
 		if err != nil {
@@ -121,13 +119,16 @@ func (k *carrier) take(typ websocket.MessageType, b []byte) error {
 	return nil
 }
 
-// slow holds back who sends faster than wsRate: his messages wait in his own TCP connection.
+// slow holds back who sends too fast: his messages wait in his own TCP connection.
 func (k *carrier) slow(now time.Time) {
-	k.tokens = min(wsBurst, k.tokens+wsRate*now.Sub(k.filled).Seconds()) - 1
-	k.filled = now
-	if k.tokens < 0 {
+	gap := k.c.t.times.gap
+	if earliest := now.Add(-wsBurst * gap); k.due.Before(earliest) {
+		k.due = earliest
+	}
+	k.due = k.due.Add(gap)
+	if wait := k.due.Sub(now); wait > 0 {
 		k.c.out.uncork()
-		k.c.t.pause(time.Duration(-k.tokens / wsRate * float64(time.Second)))
+		k.c.t.pause(wait)
 	}
 }
 
