@@ -20,6 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	webphone "signalbox/internal/console/phone"
 	"signalbox/internal/database"
 	"signalbox/internal/wire"
 )
@@ -150,6 +151,9 @@ func devSecret(dir string) ([]byte, error) {
 	return b, os.WriteFile(path, append(b, '\n'), 0o600)
 }
 
+// changedPassword is shown in place of one that is not known.
+const changedPassword = "(changed)"
+
 // readyUser is a user as the welcome shows it.
 type readyUser struct{ name, password string }
 
@@ -173,7 +177,7 @@ func (s *server) devAccounts(ctx context.Context) ([]readyUser, error) {
 				return nil, err
 			}
 		case old.MD5 != u.MD5 || old.SHA256 != u.SHA256:
-			password = "(changed)"
+			password = changedPassword
 		}
 		ready = append(ready, readyUser{name, password})
 	}
@@ -199,7 +203,8 @@ func (a *app) welcome(ctx context.Context, s *server) error {
 	title := fmt.Sprintf("%ssignalbox dev%s", bold, reset)
 	fmt.Fprintf(&b, "%s%45s%sdata %s   stop Ctrl-C%s\n", title, "", faint, relative(s.config.dataDir()), reset)
 	if port := s.webPort(); port != 0 {
-		line("Web", "%shttps://localhost:%d/%s", bold, port, reset)
+		line("Web phone", "%shttps://localhost:%d/phone%s  two tabs: %s and %s are ready", bold, port, reset, users[0].name, users[1].name)
+		line("Web", "https://localhost:%d/", port)
 	}
 	host := s.dialHost()
 	line("SIP phone", "%s%s%s  %s", bold, host, reset, ports(s))
@@ -209,6 +214,14 @@ func (a *app) welcome(ctx context.Context, s *server) error {
 			label = "Users"
 		}
 		line(label, "%-20s password %s%s%s", u.name+"@"+host, bold, u.password, reset)
+	}
+	for _, u := range users {
+		if u.password != changedPassword {
+			s.ready = append(s.ready, webphone.Account{User: u.name, Password: u.password})
+		}
+	}
+	if s.turn != nil || s.media != nil {
+		line("Media", "%s", strings.Join(slices.DeleteFunc([]string{s.mediaPorts(), s.turnPorts()}, func(p string) bool { return p == "" }), ", "))
 	}
 	line("Try", "register both, then call %s from %s or send a message", users[1].name, users[0].name)
 	if s.localCA != nil {

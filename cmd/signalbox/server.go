@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"signalbox/internal/console"
+	webphone "signalbox/internal/console/phone"
 	"signalbox/internal/database"
 	"signalbox/internal/resolve"
 	"signalbox/internal/transport"
@@ -42,8 +43,9 @@ type server struct {
 	journal  *database.Journal // events and subscriptions
 	network  *transport.Transport
 	core     *core
-	media    *media.Engine // nil: no browsers, no SRTP
-	turn     *turn.Server  // nil: none
+	media    *media.Engine      // nil: no browsers, no SRTP
+	turn     *turn.Server       // nil: none
+	ready    []webphone.Account // that the phone page may offer: those of signalbox dev
 
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
 	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's

@@ -32,10 +32,6 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 	if !s.openToPage(w, r) {
 		return
 	}
-	if r.Method == http.MethodOptions {
-		w.WriteHeader(http.StatusNoContent)
-		return
-	}
 	if s.turn == nil {
 		http.Error(w, "This server has no TURN: see [turn] in its configuration.", http.StatusNotFound)
 		return
@@ -61,6 +57,13 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 		Username: c.Username, Password: c.Password, TTL: int(c.Life.Seconds()), URIs: uris,
 		ICEServers: []iceServer{{URLs: uris, Username: c.Username, Credential: c.Password}},
 	})
+}
+
+// preflight answers a browser that asks whether a page of another origin may ask.
+func (s *server) preflight(w http.ResponseWriter, r *http.Request) {
+	if s.openToPage(w, r) {
+		w.WriteHeader(http.StatusNoContent)
+	}
 }
 
 // openToPage says to the browser which pages may read the answer: those that may connect. It has answered if this is none of them.

@@ -20,11 +20,24 @@ import (
 // webHandlers is what the https and http listeners serve, path by path.
 func (s *server) webHandlers() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/sip", s.network.WebSocket(transport.Origins{Allowed: s.config.origins, Known: s.isOurName}))
+	sip := s.network.WebSocket(transport.Origins{Allowed: s.config.origins, Known: s.isOurName})
+	mux.Handle("/sip", sip)
+	mux.Handle("/ws", sip) // where pages written for other servers connect to
 	mux.HandleFunc("GET /ca", s.serveCA)
+	page := s.phonePage()
+	mux.Handle("GET /phone", page)
+	mux.Handle("GET /phone/", page)
+	mux.Handle("GET /sip-phone.js", page)
+	mux.HandleFunc("OPTIONS /phone/config.json", s.preflight)
 	mux.HandleFunc("GET /turn", s.serveTURN)
-	mux.HandleFunc("OPTIONS /turn", s.serveTURN)
-	mux.HandleFunc("GET /{$}", s.serveHome)
+	mux.HandleFunc("OPTIONS /turn", s.preflight)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "" { // RFC 7118, 4.1 shows it there
+			sip.ServeHTTP(w, r)
+			return
+		}
+		s.serveHome(w, r)
+	})
 	return s.guarded(mux)
 }
 

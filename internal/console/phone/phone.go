@@ -65,35 +65,32 @@ type page struct {
 }
 
 // Handler serves /phone, /phone/... and /sip-phone.js.
-func Handler(c Config) (http.Handler, error) {
+func Handler(c Config) http.Handler {
 	p := &page{config: c, assets: map[string]*asset{}}
 	for at, name := range map[string]string{
 		"/phone/phone.js": "dist/phone.js", "/phone/phone.css": "dist/phone.css", "/sip-phone.js": "dist/sip-phone.js",
 		"/phone/licenses.txt": "dist/LICENSES.txt", "/phone/icon.svg": "icon.svg",
 	} {
-		a, err := load(name)
-		if err != nil {
-			return nil, err
-		}
-		p.assets[at] = a
-	}
-	t, err := template.ParseFS(files, "page.html")
-	if err != nil {
-		return nil, err
+		p.assets[at] = load(name)
 	}
 	var b bytes.Buffer
-	err = t.Execute(&b, struct{ Script, Style, Icon string }{
+	must(template.Must(template.ParseFS(files, "page.html")).Execute(&b, struct{ Script, Style, Icon string }{
 		p.assets["/phone/phone.js"].hash, p.assets["/phone/phone.css"].hash, p.assets["/phone/icon.svg"].hash,
-	})
+	}))
 	p.html = b.Bytes()
-	return p, err
+	return p
 }
 
-func load(name string) (*asset, error) {
-	b, err := fs.ReadFile(files, name)
+// must is for what only a broken build makes fail: the files are in the program, and buffers take everything.
+func must(err error) {
 	if err != nil {
-		return nil, fmt.Errorf("phone: %w", err)
+		panic(err)
 	}
+}
+
+func load(name string) *asset {
+	b, err := fs.ReadFile(files, name)
+	must(err)
 	sum := sha256.Sum256(b)
 	a := &asset{name: name, kind: mime.TypeByExtension(path.Ext(name)), plain: b, hash: hex.EncodeToString(sum[:8])}
 	switch path.Ext(name) { // not what this machine's tables say
@@ -103,18 +100,12 @@ func load(name string) (*asset, error) {
 		a.kind = "image/svg+xml"
 	}
 	var z bytes.Buffer
-	w, err := gzip.NewWriterLevel(&z, gzip.BestCompression)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(b); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
+	w := gzip.NewWriter(&z)
+	_, err = w.Write(b)
+	must(err)
+	must(w.Close())
 	a.gzip = z.Bytes()
-	return a, nil
+	return a
 }
 
 func (p *page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
