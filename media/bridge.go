@@ -413,6 +413,7 @@ func (l *leg) reply(out *sdp.Media, m *match) {
 	out.Codecs = nil
 	for _, p := range m.pairs {
 		c := p.Offered
+		c.Feedback = nil
 		if !c.Event() {
 			c.Fmtp = p.Answered.Fmtp
 		}

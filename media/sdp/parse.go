@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -45,14 +46,14 @@ func Parse(b []byte) (*Session, error) {
 }
 
 type parser struct {
-	s      *Session
-	common Media  // what the session level says for all
-	m      *Media // nil at session level
-	cZero  bool   // c= of this medium is 0.0.0.0 or ::
-	maps   []Codec
-	fmtp   map[uint8]string
-	fb     map[int][]string // -1 for "*"
-	dynamo []uint8          // payload types in the order of the m= line
+	s       *Session
+	common  Media  // what the session level says for all
+	m       *Media // nil at session level
+	cZero   bool   // c= of this medium is 0.0.0.0 or ::
+	maps    []Codec
+	fmtp    map[uint8]string
+	fb      map[int][]string // -1 for "*"
+	formats []uint8          // payload types in the order of the m= line
 }
 
 func (p *parser) line(kind byte, value string) error {
@@ -112,17 +113,19 @@ func (p *parser) media(value string) error {
 	m.Crypto = nil
 	p.s.Media = append(p.s.Media, m)
 	p.m = &p.s.Media[len(p.s.Media)-1]
-	p.maps, p.dynamo, p.fmtp, p.fb = nil, nil, nil, nil
+	p.maps, p.formats, p.fmtp, p.fb = nil, nil, nil, nil
 	if !m.IsRTP() {
 		p.m.Formats = strings.Join(f[3:], " ")
 		return nil
 	}
 	for _, s := range f[3:] {
 		pt, err := strconv.ParseUint(s, 10, 7)
-		if err != nil || len(p.dynamo) == maxCodecs {
+		if err != nil || len(p.formats) == maxCodecs {
 			return fmt.Errorf("sdp: format %.20q", s)
 		}
-		p.dynamo = append(p.dynamo, uint8(pt))
+		if !slices.Contains(p.formats, uint8(pt)) {
+			p.formats = append(p.formats, uint8(pt))
+		}
 	}
 	return nil
 }
@@ -206,7 +209,7 @@ func (p *parser) addFeedback(pt int, value string) {
 	if p.fb == nil {
 		p.fb = map[int][]string{}
 	}
-	if len(p.fb[pt]) < maxFeedback {
+	if value != "" && len(p.fb[pt]) < maxFeedback {
 		p.fb[pt] = append(p.fb[pt], value)
 	}
 }
@@ -217,7 +220,7 @@ func (p *parser) endMedia() {
 	if m == nil {
 		return
 	}
-	for _, pt := range p.dynamo {
+	for _, pt := range p.formats {
 		c, ok := static(pt)
 		for _, mapped := range p.maps {
 			if mapped.PT == pt {
