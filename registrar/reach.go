@@ -17,7 +17,12 @@ func (g *registration) leadsToUs(u wire.URI) bool {
 // isBehind tells whether a contact can only be reached over the flow that its REGISTER came on: behind NAT, by WebSocket, or anywhere else but
 // at the very address it sends from. So nobody can make this server send to a third party (hardening 41). Where the phone itself is, no
 // harm is done, except to its neighbours on low ports and to ourselves.
+//
+// A WebSocket client is never connected to: whatever address its Contact shows (RFC 7118, 5).
 func (g *registration) isBehind(u wire.URI) bool {
+	if proto := g.tx.Flow.ID().Proto; proto == wire.WS || proto == wire.WSS {
+		return true
+	}
 	addr, numeric := u.Addr()
 	source := g.tx.Flow.ID().Remote.Addr().Unmap().WithZone("")
 	_, maddr := u.Param("maddr") // names another place to send to (RFC 3261, 19.1.1)

@@ -50,3 +50,19 @@ func TestBehind(t *testing.T) {
 		})
 	}
 }
+
+// RFC 7118, 5: a WebSocket client cannot be connected to, so its Contact leads over its connection, even if it shows the address it comes from.
+func TestBehindWebSocket(t *testing.T) {
+	for _, proto := range []wire.Proto{wire.WS, wire.WSS} {
+		play(t, func(w *world) {
+			p := w.phone("alice", "192.0.2.1:5062")
+			p.connect(1, proto)
+			if res := p.register("Contact: <sip:alice@192.0.2.1:5062;transport=ws>"); res.StatusCode != 200 {
+				t.Fatalf("%s", res)
+			}
+			if b := w.location.Lookup(wire.AOR{User: "alice", Host: "example.org"})[0]; !b.Behind {
+				t.Errorf("%v: not behind", proto)
+			}
+		})
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -109,7 +110,7 @@ func (p *process) stop() error {
 	return want(p.t, "the end of the server", p.ended)
 }
 
-const everyTransport = "udp = \"127.0.0.1:0\"\ntcp = \"127.0.0.1:0\"\ntls = \"127.0.0.1:0\"\n"
+const everyTransport = "udp = \"127.0.0.1:0\"\ntcp = \"127.0.0.1:0\"\ntls = \"127.0.0.1:0\"\nhttps = \"127.0.0.1:0\"\nhttp = \"127.0.0.1:0\"\n"
 
 // Two phones register with Digest, call each other and exchange messages, over each transport.
 func TestPhones(t *testing.T) {
@@ -122,11 +123,13 @@ func TestPhones(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
-	for _, transport := range []string{"udp", "tcp", "tls"} {
+	listeners := map[string]string{"ws": "http", "wss": "https"}
+	for _, transport := range []string{"udp", "tcp", "tls", "ws", "wss"} {
 		t.Run(transport, func(t *testing.T) {
 			secure := &tls.Config{RootCAs: roots}
-			alice := newPhone(t, "alice", transport, p.address(transport), secure)
-			bob := newPhone(t, "bob", transport, p.address(transport), secure)
+			addr := p.address(cmp.Or(listeners[transport], transport))
+			alice := newPhone(t, "alice", transport, addr, secure)
+			bob := newPhone(t, "bob", transport, addr, secure)
 			alice.register()
 			bob.register()
 			p.converse(t, alice, bob)
