@@ -18,6 +18,8 @@ import (
 type Events interface {
 	Events(ctx context.Context, since int64) (database.Page, error)
 	NewestEvent(ctx context.Context) (int64, error)
+	// Sync waits, for a moment at most, until what has happened can be read.
+	Sync(ctx context.Context) error
 	// Wait returns when there is more behind a cursor.
 	Wait(ctx context.Context, since int64) error
 }
@@ -29,6 +31,7 @@ const Now = "now"
 // follow, it goes on with what happens until ctx or the server ends. Where events are missing because they are not kept any more, a line "gone" says how
 // many. Reading takes nothing away: who remembers the cursor of the last line it has dealt with misses nothing, and gets nothing twice.
 func (d *Desk) Feed(ctx context.Context, since string, follow bool, out io.Writer) error {
+	_ = d.Events.Sync(ctx) // else what is on disk must do
 	cursor, err := d.cursor(ctx, since)
 	if err != nil {
 		return err

@@ -158,5 +158,6 @@ func (s *scripted) Events(context.Context, int64) (database.Page, error) {
 	return p, nil
 }
 
+func (s *scripted) Sync(context.Context) error                 { return s.err }
 func (s *scripted) NewestEvent(context.Context) (int64, error) { return 0, s.err }
 func (s *scripted) Wait(context.Context, int64) error          { return s.err }

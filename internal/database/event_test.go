@@ -201,6 +201,22 @@ func TestEventRetention(t *testing.T) {
 	}
 }
 
+// Who did something and then asks sees it, although events are written later.
+func TestSync(t *testing.T) {
+	db := openTemp(t)
+	j := openJournal(t, db)
+	defer closeJournal(t, j)
+	for i := range 3 {
+		j.Append(Event{Event: "a"})
+		if err := j.Sync(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if all, _ := read(t, db, 0); len(all) != i+1 {
+			t.Errorf("%v after %d events", all, i+1)
+		}
+	}
+}
+
 func TestWaitForEvents(t *testing.T) {
 	db := openTemp(t)
 	j := openJournal(t, db)

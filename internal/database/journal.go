@@ -24,6 +24,7 @@ type Journal struct {
 	mu       sync.Mutex
 	events   []Event
 	subs     []subscriptionChange
+	writing  int       // events that are being written
 	lost     int       // events that found no room
 	deadline time.Time // of the next commit; zero when nothing waits
 	newest   int64     // cursor on disk
@@ -135,6 +136,19 @@ func (j *Journal) Events(ctx context.Context, since int64) (Page, error) {
 	return j.db.Events(ctx, since)
 }
 
+// Sync waits until what has been appended is on disk, for a moment at most: who did something and then asks shall see it.
+func (j *Journal) Sync(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, syncWait)
+	defer cancel()
+	j.mu.Lock()
+	target := j.newest + int64(j.writing+len(j.events))
+	if len(j.events) > 0 {
+		j.expect(0)
+	}
+	j.mu.Unlock()
+	return j.Wait(ctx, target-1)
+}
+
 // NewestEvent is the cursor of the newest event on disk; 0 when there is none.
 func (j *Journal) NewestEvent(context.Context) (int64, error) {
 	j.mu.Lock()
@@ -228,7 +242,7 @@ func (j *Journal) take() (events []Event, first int64, subs []subscriptionChange
 	}
 	n := min(len(j.events), maxCommittedEvents)
 	events, subs = j.events[:n:n], j.subs
-	j.events, j.subs, j.deadline = j.events[n:], nil, time.Time{}
+	j.events, j.subs, j.deadline, j.writing = j.events[n:], nil, time.Time{}, n
 	if len(j.events) > 0 {
 		j.expect(0)
 	}
@@ -239,6 +253,7 @@ func (j *Journal) take() (events []Event, first int64, subs []subscriptionChange
 func (j *Journal) settle(events []Event, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.writing = 0
 	switch {
 	case len(events) == 0:
 	case err != nil:

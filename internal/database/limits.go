@@ -54,6 +54,9 @@ const (
 	// eventGather is how long events wait for company, and so what a crash may lose of them. eventRetry is when a commit that failed is tried again.
 	eventGather, eventRetry = 200 * time.Millisecond, time.Second
 
+	// syncWait is how long a reader waits for what has just happened.
+	syncWait = time.Second
+
 	// subscriptionGather is how long a subscription waits for company: its subscriber waits for the answer.
 	subscriptionGather = 5 * time.Millisecond
 
