@@ -31,6 +31,7 @@ type callee struct {
 var stories = []story{
 	{caller: "register", shows: "RFC 3261, 10.2 and 22.2: registration with Digest", calls: 20},
 	{caller: "register_errors", shows: "RFC 3261, 10.3: registration errors 400, 401, 403, 420, 423, 500; query; remove all"},
+	{caller: "outbound", shows: "RFC 5626, 6, RFC 3327, 5.3 and RFC 5627, 5.2: flows, Path and GRUUs, and how they are refused"},
 	{caller: "call", shows: "RFC 3665, 3.2: answered call, hang up", callees: []callee{{"answer", ""}}, calls: 20},
 	{caller: "call_lossy", shows: "RFC 3261, 17: answered calls while each side loses 5 % of its messages", callees: []callee{{"answer_lossy", ""}}, calls: 30, lose: 5, over: []string{"udp"}},
 	{caller: "message", shows: "RFC 3428, 7: MESSAGE", callees: []callee{{"inbox", ""}}, calls: 20},
