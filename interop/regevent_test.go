@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +189,56 @@ func (s *server) checkFeed() {
 func (s *server) waitEvents(event string) {
 	s.t.Helper()
 	waitFor(s.t, event+" in the feed", func() bool { return strings.Contains(s.command("events"), `"event":"`+event+`"`) })
+}
+
+// A policy that changes shortens and ends a registration, and who watches it is told: the phone itself, and an application that the policy lets watch, until it does
+// so no more. RFC 3680, 3.1 and 4.7.1
+func TestPolicyChangeIsNotified(t *testing.T) {
+	t.Parallel()
+	policy := filepath.Join(t.TempDir(), "policy.toml")
+	rules := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(policy, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const watch = "[[rule]]\nname = \"help desk\"\nwhen = { action = [\"watch\"], user = [\"bob\"], target = [\"alice\"] }\nallow = true\n"
+	rules(watch)
+	s := newServer(t, fmt.Sprintf("[policy]\nfile = %q\n", policy), "alice", "bob")
+	alice, bob := s.dial("udp", "alice"), s.dial("tcp", "bob")
+	if res := alice.ask("REGISTER", "sip:"+domain); res.code() != 200 {
+		t.Fatal(res.start)
+	}
+	both := func(want string) {
+		t.Helper()
+		for _, u := range []*ua{alice, bob} {
+			if got := u.told(8 * time.Second); got != want {
+				t.Errorf("%s is told %q, want %q", u.user, got, want)
+			}
+		}
+	}
+	for _, u := range []*ua{alice, bob} {
+		if res := u.ask("SUBSCRIBE", "sip:alice@"+domain, "Event: reg"); res.code() != 200 {
+			t.Fatal(u.user, res.start)
+		}
+	}
+	both("0 full active, alice registered")
+
+	rules(watch + "[[rule]]\nwhen = { user = [\"alice\"] }\nexpires_max = \"90s\"\n")
+	s.command("reload")
+	both("1 partial active, alice shortened")
+
+	rules("[[rule]]\nname = \"unpaid\"\nwhen = { user = [\"alice\"] }\ndeny = { code = 403, reason = \"Unpaid\" }\n")
+	s.command("reload")
+	if got := alice.told(8 * time.Second); got != "2 partial terminated, alice rejected" {
+		t.Errorf("alice is told %q", got)
+	}
+	if m := bob.await("NOTIFY", 8*time.Second); m.get("Subscription-State") != "terminated;reason=rejected" || m.body != "" {
+		t.Errorf("bob is told %q %q", m.get("Subscription-State"), m.body)
+	}
+	if res := bob.ask("SUBSCRIBE", "sip:alice@"+domain, "Event: reg", "Call-ID: again"); res.code() != 403 {
+		t.Errorf("bob again: %s", res.start)
+	}
+	results.passed(t, "Go client", "RFC 3680, 4.7.1: a policy that changes is heard by who watches", "TestPolicyChangeIsNotified", "udp")
+	results.passed(t, "Go client", "RFC 3680, 4.7.1: a policy that changes is heard by who watches", "TestPolicyChangeIsNotified", "tcp")
 }
