@@ -52,6 +52,7 @@ var listeners = map[wire.Proto]netip.AddrPort{
 	wire.UDP: netip.MustParseAddrPort("192.0.2.100:5060"),
 	wire.TCP: netip.MustParseAddrPort("192.0.2.100:5060"),
 	wire.TLS: netip.MustParseAddrPort("192.0.2.100:5061"),
+	wire.WSS: netip.MustParseAddrPort("192.0.2.100:8443"),
 }
 
 var listener6 = netip.MustParseAddrPort("[2001:db8::100]:5060")
@@ -200,7 +201,7 @@ func (w *world) IsLocal(host string, port int) bool {
 	if a == listener6.Addr() {
 		return port == 0 || port == 5060
 	}
-	return a == listeners[wire.UDP].Addr() && (port == 0 || port == 5060 || port == 5061)
+	return a == listeners[wire.UDP].Addr() && (port == 0 || port == 5060 || port == 5061 || port == 8443)
 }
 
 // panics is a log that lets no panic pass: the transaction layer would catch it.
@@ -361,6 +362,8 @@ func (p *phone) contact() string {
 		c += ";transport=tcp"
 	case wire.TLS:
 		c += ";transport=tls"
+	case wire.WS, wire.WSS:
+		return "sip:" + p.name + "@df7jal23ls0d.invalid;transport=ws" // as pages write it
 	}
 	return c
 }

@@ -72,7 +72,7 @@ func (c *call) popOwnRoute() bool {
 		return false
 	}
 	a, err := wire.ParseAddress(c.routes[0])
-	if err != nil || !c.ours(a.URI) {
+	if err != nil || !c.ours(a.URI) && !c.webSocket(a.URI) {
 		return false
 	}
 	c.readToken(a.URI)
@@ -115,6 +115,16 @@ func (c *call) ours(u wire.URI) bool {
 	}
 	_, ok := c.p.Domains.Domain(u.Host)
 	return ok && (u.Port == 0 || u.Port == int(c.tx.Flow.SentBy().Port()))
+}
+
+// webSocket: a client that came by WebSocket names us as it reached us, through web servers that we know nothing of (RFC 7118, 5.3). Another WebSocket
+// server could not be meant: we connect to none.
+func (c *call) webSocket(u wire.URI) bool {
+	if proto := c.tx.Flow.ID().Proto; proto != wire.WS && proto != wire.WSS {
+		return false
+	}
+	proto := transportOf(u)
+	return u.IsSIP() && (proto == wire.WS || proto == wire.WSS)
 }
 
 func (c *call) ourHost(host string) bool {
