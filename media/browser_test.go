@@ -166,13 +166,14 @@ func hears(t testing.TB, who string, from <-chan []byte, b byte) {
 
 // desk is a plain RTP phone.
 type desk struct {
-	t     testing.TB
-	conn  *net.UDPConn
-	heard chan []byte
-	pts   chan byte
-	far   *net.UDPAddr
-	seq   uint16
-	ssrc  uint32
+	t       testing.TB
+	conn    *net.UDPConn
+	heard   chan []byte
+	pts     chan byte
+	control chan []byte
+	far     *net.UDPAddr
+	seq     uint16
+	ssrc    uint32
 }
 
 func newDesk(t testing.TB) *desk {
@@ -181,7 +182,7 @@ func newDesk(t testing.TB) *desk {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &desk{t: t, conn: conn, heard: make(chan []byte, 1000), pts: make(chan byte, 1000), ssrc: 77}
+	d := &desk{t: t, conn: conn, heard: make(chan []byte, 1000), pts: make(chan byte, 1000), control: make(chan []byte, 100), ssrc: 77}
 	t.Cleanup(func() { conn.Close() })
 	go func() {
 		b := make([]byte, 2000)
@@ -189,6 +190,12 @@ func newDesk(t testing.TB) *desk {
 			n, err := conn.Read(b)
 			if err != nil {
 				return
+			}
+			if n >= 8 && b[1] >= 192 && b[1] <= 223 {
+				select {
+				case d.control <- append([]byte(nil), b[:n]...):
+				default:
+				}
 			}
 			if n >= 12 && (b[1] < 192 || b[1] > 223) {
 				select {

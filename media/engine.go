@@ -206,10 +206,15 @@ func (e *Engine) clock() {
 			for _, s := range e.all() {
 				s.tick(now)
 			}
-			for _, p := range e.pollers {
-				p.Sweep(wall)
-			}
+			e.sweep(wall)
 		}
+	}
+}
+
+// sweep closes the descriptors of sockets that were left.
+func (e *Engine) sweep(now time.Time) {
+	for _, p := range e.pollers {
+		p.Sweep(now)
 	}
 }
 

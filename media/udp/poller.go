@@ -65,13 +65,15 @@ func (p *Poller) Add(s *Socket, h Handler) error {
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
-// Remove stops reading a socket. Its handler may be called once more. The socket is closed by the Sweep after next, when nobody can be sending on it.
+// Remove stops reading a socket and frees its port. Its handler may be called once more. The descriptor, which leads to nothing from now on, is closed by the
+// Sweep after next, when nobody can be about to send on it.
 func (p *Poller) Remove(s *Socket) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if e := p.open[int32(s.fd)]; e != nil && e.socket == s {
 		delete(p.open, int32(s.fd))
 		_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, s.fd, nil)
+		_ = unix.Dup3(p.wake, s.fd, unix.O_CLOEXEC)
 		p.left = append(p.left, left{s.fd, time.Now()})
 	}
 }
@@ -88,11 +90,11 @@ func (p *Poller) Sweep(now time.Time) {
 	p.left = slices.Delete(p.left, 0, n)
 }
 
-// Len is how many sockets are open, those that Sweep will close included.
+// Len is how many sockets are open.
 func (p *Poller) Len() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.open) + len(p.left)
+	return len(p.open)
 }
 
 // Close ends the goroutine and closes all sockets.
