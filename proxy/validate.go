@@ -105,7 +105,8 @@ func (c *call) answer() error {
 		return wire.Errorf(420, "", "proxy: Require: %s", required).With("Unsupported", required) // RFC 3261, 8.2.2.3
 	}
 	res := wire.NewResponse(c.req, 200, "", wire.NewTag())
-	wire.Add(res, "Allow", "OPTIONS, REGISTER")
+	wire.Add(res, "Allow", "OPTIONS, REGISTER, SUBSCRIBE")
+	wire.Add(res, "Allow-Events", "reg") // RFC 6665, 4.4.4
 	wire.Add(res, "Accept", "application/sdp")
 	wire.Add(res, "Supported", "path, outbound, gruu, pref")
 	c.tx.Respond(res)
