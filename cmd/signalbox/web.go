@@ -60,7 +60,7 @@ func (s *server) serveWeb(context.Context) error {
 	}
 	web := &http.Server{
 		Handler:           s.webHandlers(),
-		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate},
+		TLSConfig:         &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.certificate, NextProtos: []string{"h2", "http/1.1"}},
 		ReadHeaderTimeout: webHeaderTimeout, // and the TLS handshake
 		ReadTimeout:       webReadTimeout,
 		WriteTimeout:      webWriteTimeout,
