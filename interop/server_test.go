@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -51,6 +52,7 @@ func TestMain(m *testing.M) {
 // server is the running program.
 type server struct {
 	t             *testing.T
+	program       string // "" is the one with the race detector
 	dir, conf     string
 	udp, tcp, tls string // host:port
 	https, http   string
@@ -67,6 +69,14 @@ func newServer(t *testing.T, extra string, users ...string) *server {
 
 // newServerFor is newServer for a domain.
 func newServerFor(t *testing.T, domain, extra string, users ...string) *server {
+	t.Helper()
+	s := prepareServer(t, domain, extra, users...)
+	s.start()
+	return s
+}
+
+// prepareServer does all but start it.
+func prepareServer(t *testing.T, domain, extra string, users ...string) *server {
 	t.Helper()
 	dir := t.TempDir()
 	s := &server{t: t, dir: dir, conf: filepath.Join(dir, "signalbox.toml"), ca: newAuthority(t, dir)}
@@ -95,7 +105,6 @@ database = "sqlite:data/signalbox.db"
 	if out, err := exec.Command(program, "user", "import", filepath.Join(dir, "users.csv"), "--config", s.conf).CombinedOutput(); err != nil {
 		t.Fatalf("user import: %v\n%s", err, out)
 	}
-	s.start()
 	return s
 }
 
@@ -113,7 +122,7 @@ func (s *server) file(name, text string) string {
 func (s *server) start() {
 	s.t.Helper()
 	s.out = &output{}
-	s.cmd = exec.Command(program, "serve", "--config", s.conf)
+	s.cmd = exec.Command(cmp.Or(s.program, program), "serve", "--config", s.conf)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
