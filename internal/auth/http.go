@@ -37,6 +37,7 @@ func (v *Verifier) VerifyHTTP(w http.ResponseWriter, r *http.Request, at Web) (u
 		if user, why = v.digestHTTP(rest, r, at.Realm, source); why == nil {
 			return user, true
 		}
+		name = user
 	case basic && at.Secret:
 		if v.password(name, at.Realm, password) {
 			return name, true
@@ -50,7 +51,7 @@ func (v *Verifier) VerifyHTTP(w http.ResponseWriter, r *http.Request, at Web) (u
 	return "", false
 }
 
-// digestHTTP verifies credentials of RFC 7616, 3.4. The errors are those of a challenge.
+// digestHTTP verifies credentials of RFC 7616, 3.4. The errors are those of a challenge; with a wrong password the user is who was claimed.
 func (v *Verifier) digestHTTP(text string, r *http.Request, realm string, source uint32) (user string, why error) {
 	c, err := parseDigest(text)
 	if err != nil || c.realm != realm {
@@ -67,7 +68,7 @@ func (v *Verifier) digestHTTP(text string, r *http.Request, realm string, source
 	ha1, known := v.ha1(alg, c.username, realm)
 	var digits [64]byte
 	if want := alg.respond(digits[:0], ha1, r.Method, &c); !same(want, c.response) || !known {
-		return "", errWrong
+		return c.username, errWrong
 	}
 	if !v.used.mark(n, nc) {
 		return "", errReplay

@@ -124,7 +124,7 @@ ${s}
       </form>
     </section>`}function $d(u,s){let r=u.line.chats.get(s).at(-1),l=u.line.unread.get(s),c=u.line.name(s);return L`
     <button class="row" @click=${()=>u.openChat(s)}>
-      <span class="avatar">${c[0]}</span>
+      <span class="avatar" aria-hidden="true">${c[0]}</span>
       <span class="grow"><strong>${c}</strong><small>${r?`${r.mine?"You: ":""}${r.text}`:""}</small></span>
       ${l?L`<span class="count" aria-label="${l} unread">${l}</span>`:H}
     </button>`}function Nd({at:u,mine:s,state:r}){let l=u.toLocaleTimeString([],{hour:"2-digit",minute:"2-digit"});return!s||r==="sent"?l:r==="sending"?"sending …":r}function zu(u){let{line:s,config:r}=u,l=c=>t=>{t.preventDefault();let o=u.querySelector("#to");c(o.value)!==!1&&(o.value="")};return L`
@@ -149,14 +149,14 @@ ${s}
         <h2>Recent</h2>
         ${u.known.slice(0,6).map(c=>L`
           <div class="row">
-            <span class="avatar">${c.name[0]}</span>
+            <span class="avatar" aria-hidden="true">${c.name[0]}</span>
             <span class="grow"><strong>${c.name}</strong><small>${c.what}, ${xd(c.at)}</small></span>
             <button class="round" aria-label="Message ${c.name}" @click=${()=>u.openChat(c.who)}>${lt}</button>
             <button class="round go" aria-label="Call ${c.name}" ?disabled=${s.state!=="ready"} @click=${()=>s.dial(c.who)}>${Oe}</button>
           </div>`)}
       </section>`:H}`}function xd(u){let s=new Date(u);return new Date().toDateString()===s.toDateString()?s.toLocaleTimeString([],{hour:"2-digit",minute:"2-digit"}):s.toLocaleDateString([],{day:"numeric",month:"short"})}var Od={calling:"Calling …",ringing:"Ringing …",incoming:"is calling",ended:""};function Ju(u){let{call:s}=u.line,r=s.state==="up";return L`
     <section class="card call ${s.state}" aria-label="Call">
-      <span class="avatar large ${s.state}">${s.name[0]}</span>
+      <span class="avatar large ${s.state}" aria-hidden="true">${s.name[0]}</span>
       <h2 class="who">${s.name}</h2>
       ${s.name===u.line.name(s.who)?H:L`<p class="soft">${s.who}</p>`}
       <p class="status" role="status">${r?Dd(s):s.state==="ended"?s.trouble:Od[s.state]}</p>
@@ -211,7 +211,7 @@ ${s}
           <div class="ready" role="group" aria-label="Accounts that are ready">
             ${c.map(o=>L`
               <button class=${o===t?"primary":"plain"} ?disabled=${l} @click=${()=>u.signIn(o.user,o.password)}>
-                <span class="avatar">${o.user[0]}</span>
+                <span class="avatar" aria-hidden="true">${o.user[0]}</span>
                 <span class="grow">Continue as <strong>${o.user}</strong></span>
                 ${u.inUse.includes(o.user)?L`<span class="hint">in use in another tab</span>`:H}
               </button>`)}
@@ -252,7 +252,7 @@ ${s}
       </label>
     </dialog>`}var Ld={connecting:"Connecting …",ready:"Ready",failed:"Not connected"},_n=class extends Ve{config=null;line=null;problem=null;busy=!1;inUse=[];notice="";keypadOpen=!1;partner=null;view="phone";known=[];devices=nt();found=null;meter=0;soundProblem="";clock="";createRenderRoot(){return this}async connectedCallback(){super.connectedCallback(),setInterval(()=>this.#d(),500),navigator.mediaDevices?.addEventListener("devicechange",()=>this.#o());try{this.config=await Js(location.origin)}catch(r){return this.problem={message:r instanceof xe?r.message:"The server does not answer."},this.requestUpdate()}let s=Qs();s?.origin===location.origin&&s.domain===this.config.domain?this.#e(s):await this.#t(),this.requestUpdate()}async#t(){for(;!this.line;){let s=await Da();String(s)!==String(this.inUse)&&(this.inUse=s,this.requestUpdate()),this.requestUpdate(),await new Promise(r=>setTimeout(r,1e3))}}async signIn(s,r){this.problem=null,this.busy=!0,this.requestUpdate();try{let l=Xs(location.origin,this.config.domain,s,r);await xt(l),Zs(l),this.#e(l)}catch(l){this.problem=l instanceof xe?l:{message:"The server does not answer. Is it running?"}}this.busy=!1,this.requestUpdate()}#e(s){this.release=Oa(s.user),this.line=new Gt(s),this.line.relayOnly=localStorage.getItem("signalbox.relay")==="true",this.known=JSON.parse(localStorage.getItem(this.#i())??"[]"),this.line.addEventListener("change",()=>this.#r()),this.line.addEventListener("notice",r=>this.#c(r.detail)),this.line.addEventListener("over",r=>this.#s(r.detail.who,r.detail.direction==="out"?"you called":r.detail.since?"called you":"missed call")),this.line.addEventListener("message",r=>this.#h(r.detail)),this.line.start(),this.#o(),addEventListener("pagehide",()=>this.line?.stop())}signOut(){xa(),this.line.stop(),this.release(),this.line=this.partner=null,this.view="phone",this.#t(),this.requestUpdate()}#i(){return`signalbox.known.${this.line.account.user}@${this.line.account.domain}`}#s(s,r){let l={who:s,name:this.line.name(s),what:r,at:Date.now()};this.known=[l,...this.known.filter(c=>c.who!==s)].slice(0,20),localStorage.setItem(this.#i(),JSON.stringify(this.known)),this.requestUpdate()}#r(){let{call:s}=this.line;s?.state!=="up"&&(this.keypadOpen=!1),s?.state==="incoming"&&(this.view="phone"),this.partner&&this.line.unread.has(this.partner)&&document.visibilityState==="visible"&&this.line.read(this.partner),this.#d(),this.requestUpdate()}#h(s){this.#s(s,"wrote to you"),this.partner||(this.partner=s),this.#a()}#c(s){this.notice=s,clearTimeout(this.noticeTimer),this.noticeTimer=setTimeout(()=>{this.notice="",this.requestUpdate()},6e3),this.requestUpdate()}#d(){let s=this.line?.call,r=s?.state==="up"?Math.floor((Date.now()-s.since)/1e3):0,l=`${Math.floor(r/60)}:${String(r%60).padStart(2,"0")}`,c=s?.state==="incoming"?`${s.name} is calling`:this.line?`${this.line.account.user} · Phone`:"Phone";document.title!==c&&(document.title=c),l!==this.clock&&(this.clock=l,this.requestUpdate())}toggleKeypad(){this.keypadOpen=!this.keypadOpen,this.requestUpdate()}openChat(s){let r=this.line.address(s);return r?(this.partner=r,this.view="chat",this.line.read(r),this.requestUpdate(),this.updateComplete.then(()=>this.querySelector("#text")?.focus()),this.#a(),!0):(this.#c("Type whom to write to: a name, or an address such as bob@example.org."),!1)}closeChat(){this.partner=null,this.requestUpdate()}write(s){this.line.send(this.partner,s.value)&&(this.#s(this.partner,"you wrote"),s.value="",this.#a())}#a(){this.updateComplete.then(()=>this.querySelector(".bubbles")?.scrollTo({top:1e9}))}async#o(){this.found=await Pa(),this.requestUpdate()}async openSound(){this.soundProblem="",this.querySelector("#sound").showModal(),await this.#_(),await this.#o()}async#_(){this.#f();try{this.preview=await cs(),this.meterOf=new tr(this.preview,s=>{Math.abs(s-this.meter)>.02&&(this.meter=s,this.requestUpdate())})}catch(s){this.soundProblem=ys(s),this.requestUpdate()}}#f(){this.meterOf?.stop(),this.preview?.getTracks().forEach(s=>s.stop()),this.meterOf=this.preview=null,this.meter=0}soundClosed(){this.#f(),this.requestUpdate()}async chooseDevice(s,r){Ma({[s]:r}),this.devices=nt(),await this.line.useDevices(),s==="microphone"&&await this.#_(),this.requestUpdate()}relayOnly(s){this.line.relayOnly=s,localStorage.setItem("signalbox.relay",String(s))}render(){if(!this.line)return Xu(this);let{line:s}=this,r=[...s.unread.values()].reduce((l,c)=>l+c,0);return L`
       <header class="top">
-        <span class="avatar">${s.account.user[0]}</span>
+        <span class="avatar" aria-hidden="true">${s.account.user[0]}</span>
         <span class="grow"><strong>${s.account.user}</strong><small class="state ${s.state}" role="status"><span class="dot"></span>${Ld[s.state]}</small></span>
         <button class="round" aria-label="Sound settings" title="Sound" @click=${()=>this.openSound()}>${Ja}</button>
         <button class="round" aria-label="Sign out" title="Sign out" @click=${()=>this.signOut()}>${Qa}</button>

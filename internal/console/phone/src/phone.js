@@ -212,7 +212,7 @@ class Phone extends LitElement {
     const unread = [...line.unread.values()].reduce((a, b) => a + b, 0);
     return html`
       <header class="top">
-        <span class="avatar">${line.account.user[0]}</span>
+        <span class="avatar" aria-hidden="true">${line.account.user[0]}</span>
         <span class="grow"><strong>${line.account.user}</strong><small class="state ${line.state}" role="status"><span class="dot"></span>${lineStates[line.state]}</small></span>
         <button class="round" aria-label="Sound settings" title="Sound" @click=${() => this.openSound()}>${icons.sound}</button>
         <button class="round" aria-label="Sign out" title="Sign out" @click=${() => this.signOut()}>${icons.leave}</button>

@@ -43,7 +43,7 @@ function overview(app, who) {
   const name = app.line.name(who);
   return html`
     <button class="row" @click=${() => app.openChat(who)}>
-      <span class="avatar">${name[0]}</span>
+      <span class="avatar" aria-hidden="true">${name[0]}</span>
       <span class="grow"><strong>${name}</strong><small>${last ? `${last.mine ? 'You: ' : ''}${last.text}` : ''}</small></span>
       ${unread ? html`<span class="count" aria-label="${unread} unread">${unread}</span>` : nothing}
     </button>`;

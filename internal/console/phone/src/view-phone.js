@@ -32,7 +32,7 @@ export function dialer(app) {
         <h2>Recent</h2>
         ${app.known.slice(0, 6).map(k => html`
           <div class="row">
-            <span class="avatar">${k.name[0]}</span>
+            <span class="avatar" aria-hidden="true">${k.name[0]}</span>
             <span class="grow"><strong>${k.name}</strong><small>${k.what}, ${ago(k.at)}</small></span>
             <button class="round" aria-label="Message ${k.name}" @click=${() => app.openChat(k.who)}>${icons.chat}</button>
             <button class="round go" aria-label="Call ${k.name}" ?disabled=${line.state !== 'ready'} @click=${() => line.dial(k.who)}>${icons.call}</button>
@@ -54,7 +54,7 @@ export function callCard(app) {
   const up = call.state === 'up';
   return html`
     <section class="card call ${call.state}" aria-label="Call">
-      <span class="avatar large ${call.state}">${call.name[0]}</span>
+      <span class="avatar large ${call.state}" aria-hidden="true">${call.name[0]}</span>
       <h2 class="who">${call.name}</h2>
       ${call.name === app.line.name(call.who) ? nothing : html`<p class="soft">${call.who}</p>`}
       <p class="status" role="status">${up ? upStatus(call) : call.state === 'ended' ? call.trouble : states[call.state]}</p>

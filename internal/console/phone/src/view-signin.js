@@ -16,7 +16,7 @@ export function signIn(app) {
           <div class="ready" role="group" aria-label="Accounts that are ready">
             ${ready.map(a => html`
               <button class=${a === next ? 'primary' : 'plain'} ?disabled=${busy} @click=${() => app.signIn(a.user, a.password)}>
-                <span class="avatar">${a.user[0]}</span>
+                <span class="avatar" aria-hidden="true">${a.user[0]}</span>
                 <span class="grow">Continue as <strong>${a.user}</strong></span>
                 ${app.inUse.includes(a.user) ? html`<span class="hint">in use in another tab</span>` : nothing}
               </button>`)}

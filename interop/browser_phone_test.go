@@ -1,0 +1,362 @@
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	cdpcall "github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
+	cdp "github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+)
+
+// shots is where the pictures of the phone page go, for somebody to look at: SIGNALBOX_SHOTS=DIR. Without it none are taken.
+var shots = os.Getenv("SIGNALBOX_SHOTS")
+
+// newDev starts `signalbox dev` on free ports and returns when it is ready.
+func newDev(t *testing.T) *server {
+	t.Helper()
+	startBrowser(t)
+	s := &server{t: t, dir: t.TempDir(), out: &output{}}
+	s.udp, s.tcp, s.tls, s.https = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
+	turn := freeAddr(t)
+	s.conf = s.file("dev.toml", fmt.Sprintf("[media]\nwebrtc_udp = %s\n[turn]\nudp = %q\ntcp = %q\ntls = \"\"\n", portOf(freeAddr(t)), turn, turn))
+	s.cmd = exec.Command(program, "dev", "--data", filepath.Join(s.dir, "data"), "--config", s.conf, "--udp", s.udp, "--tcp", s.tcp, "--tls", s.tls, "--https", s.https)
+	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
+	for range 600 {
+		if strings.Contains(s.out.String(), "ready") {
+			return s
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("the server does not start:\n%s", s.out)
+	return nil
+}
+
+// webPhone is a tab with the phone page.
+type webPhone struct {
+	t    *testing.T
+	name string
+	ctx  context.Context
+}
+
+// openPhone opens the page at path in a tab.
+func openPhone(t *testing.T, s *server, name, path string) *webPhone {
+	t.Helper()
+	var console output
+	ctx, cancel := chromedp.NewContext(startBrowser(t).ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(func(event any) {
+		switch e := event.(type) {
+		case *cdp.EventConsoleAPICalled:
+			for _, arg := range e.Args {
+				fmt.Fprintf(&console, "%s %s\n", arg.Value, arg.Description)
+			}
+		case *cdp.EventExceptionThrown:
+			if e.ExceptionDetails.Exception != nil {
+				fmt.Fprintf(&console, "exception: %s: %s\n", e.ExceptionDetails.Text, e.ExceptionDetails.Exception.Description)
+			}
+		}
+	}))
+	t.Cleanup(cancel)
+	p := &webPhone{t, name, ctx}
+	t.Cleanup(func() {
+		if text := console.String(); t.Failed() || strings.Contains(text, "exception") || strings.Contains(text, "Content Security Policy") {
+			t.Errorf("console of %s:\n%s", name, tail(text, 4000))
+		}
+	})
+	if err := chromedp.Do(ctx, chromedp.Navigate("https://localhost:"+portOf(s.https)+path)); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// js evaluates an expression; a promise is waited for.
+func (p *webPhone) js(expression string) string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	defer cancel()
+	v, err := chromedp.Run(ctx, chromedp.Evaluate[string]("(async () => String((await ("+expression+")) ?? ''))()", chromedp.EvalAwaitPromise))
+	if err != nil {
+		p.t.Fatalf("%s: %s: %v", p.name, expression, err)
+	}
+	return v
+}
+
+// until waits for an expression to be true.
+func (p *webPhone) until(expression string) {
+	p.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if p.js(expression) == "true" {
+			return
+		}
+	}
+	p.shoot("failed")
+	p.t.Fatalf("%s: never true: %s\nthe page says: %s", p.name, expression, p.js("document.body.innerText"))
+}
+
+// sees waits for a text on the page.
+func (p *webPhone) sees(text string) {
+	p.t.Helper()
+	p.until(fmt.Sprintf("document.body.innerText.replace(/\\s+/g, ' ').includes(%q)", text))
+}
+
+// press clicks the button that has this name, as a screen reader reads it.
+func (p *webPhone) press(name string) {
+	p.t.Helper()
+	find := fmt.Sprintf(`[...document.querySelectorAll('button, summary')].find(b => {
+		const text = b.cloneNode(true);
+		text.querySelectorAll('[aria-hidden=true]').forEach(e => e.remove());
+		return !b.disabled && b.checkVisibility() && (b.ariaLabel ?? text.textContent).replace(/\s+/g, ' ').trim().startsWith(%q);
+	})`, name)
+	p.until(find + " !== undefined")
+	p.js(find + ".click()")
+}
+
+// types fills a field.
+func (p *webPhone) types(selector, text string) {
+	p.t.Helper()
+	p.until(fmt.Sprintf("document.querySelector(%q) !== null", selector))
+	p.js(fmt.Sprintf("document.querySelector(%q).value = %q", selector, text))
+}
+
+// shoot takes pictures: light and dark, for a desk and for a hand.
+func (p *webPhone) shoot(name string) {
+	p.t.Helper()
+	if shots == "" {
+		return
+	}
+	for _, scheme := range []string{"light", "dark"} {
+		for kind, size := range map[string][2]int64{"desk": {1180, 780}, "hand": {390, 780}} {
+			dress := func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+				_, err := cdpcall.Call(ctx, t, emulation.SetEmulatedMedia,
+					emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+				return chromedp.Void{}, err
+			}
+			if err := chromedp.Do(p.ctx, dress, chromedp.EmulateViewport(size[0], size[1])); err != nil {
+				p.t.Fatal(err)
+			}
+			p.js("new Promise(r => setTimeout(r, 250))")
+			png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(shots, name+"-"+kind+"-"+scheme+".png"), png, 0o644); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// The first five minutes of a newcomer: two tabs of the phone page, alice and bob ready, a call with sound both ways, held, muted, keys pressed; messages both
+// ways; and what is said when something does not work. The page's policy allows no inline script or style: an attempt would fail the test.
+func TestPhonePage(t *testing.T) {
+	t.Parallel()
+	s := newDev(t)
+	alice := openPhone(t, s, "alice", "/phone")
+	alice.sees("Continue as alice")
+	alice.shoot("signin")
+	// A wrong password is told at once, in plain words.
+	alice.types("input[name=name]", "alice")
+	alice.types("input[name=password]", "wrong")
+	alice.press("Sign in")
+	alice.sees("That name and password do not go together.")
+	alice.press("Continue as alice")
+	alice.sees("Ready")
+	alice.shoot("dialer")
+
+	bob := openPhone(t, s, "bob", "/phone")
+	bob.press("Continue as bob")
+	bob.sees("Ready")
+
+	alice.types("#to", "bob")
+	alice.press("Call")
+	bob.sees("is calling")
+	alice.sees("Ringing")
+	bob.shoot("incoming")
+	bob.press("Answer")
+	alice.sees("Connected")
+	bob.sees("Connected")
+	phone := "document.querySelector('signalbox-phone').line"
+	for _, p := range []*webPhone{alice, bob} { // the browser's own microphone of tests beeps
+		p.until(phone + ".call.quality?.received > 50 && " + phone + ".call.quality.lost === 0")
+		p.sees("Good connection")
+		p.press("Good connection")
+		p.sees("Way of the sound direct")
+	}
+	alice.shoot("call")
+
+	alice.press("Keypad")
+	alice.press("5")
+	bob.sees("alice pressed 5.")
+	alice.shoot("keypad")
+	alice.press("Keypad")
+	alice.press("Mute")
+	alice.sees("Unmute")
+	bob.until(phone + ".call.quality.hear < 0.001")
+	alice.press("Unmute")
+	alice.press("Hold")
+	bob.sees("alice has put you on hold")
+	alice.sees("On hold")
+	alice.press("Resume")
+	bob.sees("Connected")
+	bob.until(phone + ".call.grade === 'good'")
+
+	alice.press("Message")
+	alice.types("#text", "Can you hear me?")
+	alice.press("Send")
+	bob.sees("Can you hear me?")
+	bob.types("#text", "Yes, loud and clear 👍")
+	bob.press("Send")
+	alice.sees("Yes, loud and clear 👍")
+	bob.shoot("chat")
+
+	bob.press("Hang up")
+	bob.sees("Call ended.")
+	alice.until(phone + ".call.trouble === 'bob hung up.'")
+	bob.press("Close")
+	alice.js(phone + ".dismiss()")
+
+	alice.js(phone + ".dial('nobody')")
+	alice.until(phone + ".call?.trouble === 'There is nobody called nobody here. Check the spelling.'")
+	alice.js("document.querySelector('signalbox-phone').view = 'phone'")
+	alice.js("document.querySelector('signalbox-phone').requestUpdate()")
+	alice.sees("There is nobody called nobody here.")
+	alice.shoot("notfound")
+	alice.press("Close")
+
+	// A reload is no new sign-in, and leaves no ghost: bob's call reaches the one page there is.
+	alice.js("void location.reload()")
+	alice.sees("Ready")
+	bob.js(phone + ".dial('alice')")
+	alice.press("Decline")
+	bob.sees("alice declined the call.")
+	bob.press("Close")
+	alice.press("Close")
+	alice.press("Sound settings")
+	alice.until("document.querySelector('signalbox-phone').meter > 0.3") // the tests' microphone beeps
+	alice.shoot("sound")
+	alice.js("document.querySelector('#sound').close()")
+	results.passed(t, "Phone page in Chromium", "two tabs in `signalbox dev`: call, hold, mute, keypad, messages, reload", "TestPhonePage", "wss")
+}
+
+// The echo sends back what it hears.
+func TestPhonePageEcho(t *testing.T) {
+	t.Parallel()
+	s := newDev(t)
+	alice := openPhone(t, s, "alice", "/phone")
+	alice.press("Continue as alice")
+	alice.press("Echo test")
+	alice.sees("Connected")
+	phone := "document.querySelector('signalbox-phone').line"
+	alice.until(phone + ".call.quality?.received > 50 && " + phone + ".call.quality.hear > 0.01")
+	alice.press("Good connection")
+	alice.shoot("echo")
+	alice.press("Hang up")
+	alice.sees("Call ended.")
+	results.passed(t, "Phone page in Chromium", "the echo is heard", "TestPhonePageEcho", "wss")
+}
+
+// With "always by the relay" a call goes by TURN on both sides, over UDP; and where UDP is shut, over TCP.
+func TestPhonePageRelay(t *testing.T) {
+	t.Parallel()
+	for _, transport := range []string{"udp", "tcp"} {
+		t.Run(transport, func(t *testing.T) {
+			t.Parallel()
+			s := newDev(t)
+			phone := "document.querySelector('signalbox-phone').line"
+			var phones []*webPhone
+			for _, name := range []string{"alice", "bob"} {
+				p := openPhone(t, s, name, "/phone")
+				if transport == "tcp" { // the browser is told of no other way
+					p.js(`(() => { const ask = window.fetch; window.fetch = async (...args) => { const r = await ask(...args); if (!String(args[0]).includes('/turn') || !r.ok) return r;
+						const answer = await r.json(); answer.iceServers[0].urls = answer.uris.filter(u => u.endsWith('transport=tcp'));
+						return new Response(JSON.stringify(answer)); } })()`)
+				}
+				p.press("Continue as " + name)
+				p.sees("Ready")
+				p.press("Sound settings")
+				p.js("document.querySelector('#sound input[type=checkbox]').click()")
+				p.js("document.querySelector('#sound').close()")
+				phones = append(phones, p)
+			}
+			alice, bob := phones[0], phones[1]
+			alice.types("#to", "bob")
+			alice.press("Call")
+			bob.press("Answer")
+			for _, p := range phones {
+				p.sees("Connected")
+				p.until(phone + ".call.quality?.received > 50")
+				if got := p.js(phone + ".call.quality.local.type + ' ' + " + phone + ".call.quality.local.relay + ' ' + " + phone + ".call.quality.remote.type"); got != "relay "+transport+" relay" {
+					t.Errorf("%s: the sound goes by %s", p.name, got)
+				}
+			}
+			if lost := alice.js(phone + ".call.quality.lost"); lost != "0" {
+				t.Errorf("%s packets were lost", lost)
+			}
+			alice.press("Hang up")
+			results.passed(t, "Phone page in Chromium", "RFC 8656: relay-only on both sides", "TestPhonePageRelay", transport)
+		})
+	}
+}
+
+// Another page embeds <sip-phone>: the element comes from us, calls, and tells how it goes.
+func TestSipPhoneElement(t *testing.T) {
+	t.Parallel()
+	s := newDev(t)
+	web := "https://localhost:" + portOf(s.https)
+	other := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprintf(w, `<!doctype html><meta name="color-scheme" content="light dark"><title>A shop</title><style>body { font: 17px system-ui; margin: 3rem }</style>
+<h1>A shop</h1><p>Questions?</p><sip-phone to="bob" label="Call us" user="alice" password=%q></sip-phone><script type="module" src="%s/sip-phone.js"></script>`, devPassword(t, s, "alice"), web)
+	})}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go other.Serve(l)
+	t.Cleanup(func() { other.Close() })
+
+	bob := openPhone(t, s, "bob", "/phone")
+	bob.press("Continue as bob")
+	bob.sees("Ready")
+	shop := openPhone(t, s, "shop", "/phone")
+	if err := chromedp.Do(shop.ctx, chromedp.Navigate("http://"+l.Addr().String())); err != nil {
+		t.Fatal(err)
+	}
+	inside := "document.querySelector('sip-phone').shadowRoot"
+	shop.until(inside + "?.querySelector('button') != null")
+	shop.shoot("element")
+	shop.js(inside + ".querySelector('button').click()")
+	bob.press("Answer")
+	shop.until(inside + ".textContent.includes('Connected')")
+	shop.shoot("element-call")
+	shop.until("document.querySelector('sip-phone').line.call.quality?.received > 50")
+	shop.js(inside + ".querySelector('.stop').click()")
+	bob.until("document.querySelector('signalbox-phone').line.call.trouble === 'alice hung up.'")
+	results.passed(t, "<sip-phone> in Chromium", "a page of another origin embeds the element and calls", "TestSipPhoneElement", "wss")
+}
+
+// devPassword reads a password off the screen, as a person does.
+func devPassword(t *testing.T, s *server, user string) string {
+	t.Helper()
+	for line := range strings.Lines(s.out.String()) {
+		if _, rest, ok := strings.Cut(line, user+"@"); ok {
+			if _, password, ok := strings.Cut(rest, "password "); ok {
+				return strings.TrimSpace(password)
+			}
+		}
+	}
+	t.Fatalf("no password of %s in\n%s", user, s.out)
+	return ""
+}
