@@ -228,3 +228,34 @@ func BenchmarkCatchUp(b *testing.B) {
 		}
 	}
 }
+
+// What a refresh, of which there are most, pays for the feed; and what a new registration does.
+func BenchmarkFeed(b *testing.B) {
+	db, err := database.Open(b.Context(), filepath.Join(b.TempDir(), "x.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	j, err := db.Journal(b.Context(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer j.Close(context.Background())
+	aor, f := wire.AOR{User: "alice", Host: "example.org"}, feed{j}
+	before := []location.Binding{feedBinding("sip:a@192.0.2.1")}
+	after := []location.Binding{before[0]}
+	after[0].UserAgent = "phone"
+	after[0].Updated = after[0].Updated.Add(time.Minute)
+	b.Run("refresh", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f.changed(aor, before, after, location.Registered)
+		}
+	})
+	b.Run("new", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			f.changed(aor, nil, after, location.Registered)
+		}
+	})
+}

@@ -51,3 +51,20 @@ func BenchmarkDifference(b *testing.B) {
 		difference([]location.Binding{one}, []location.Binding{two}, location.Registered, two.Updated)
 	}
 }
+
+// What every REGISTER pays when nobody watches its address, among ten thousand who are watched.
+func BenchmarkChangedUnwatched(b *testing.B) {
+	n := &Notifier{}
+	n.table.init()
+	for i := range 10_000 {
+		aor := wire.AOR{User: string(rune(i)), Host: "example.org"}
+		if err := n.table.add(&subscription{dialog: dialogID{local: string(rune(i))}, aor: aor, watcher: aor}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	list := []location.Binding{binding("sip:alice@192.0.2.1:5060", nil)}
+	b.ReportAllocs()
+	for b.Loop() {
+		n.Changed(alice, list, list, location.Registered)
+	}
+}
