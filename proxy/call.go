@@ -6,6 +6,7 @@ import (
 	"github.com/emiago/sipgo/sip"
 
 	"signalbox/internal/auth"
+	"signalbox/internal/policy"
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
 )
@@ -105,7 +106,7 @@ func (c *call) authenticate() error {
 	aor, ok := c.p.Domains.AOR(from)
 	if c.p.Devices != nil && ok && c.p.Devices.Vouches(c.tx.Flow, wire.AOR{}, aor) {
 		c.user = aor
-		return c.permit()
+		return c.permit(aor, policy.Certificate)
 	}
 	id, refused := c.p.Auth.Verify(c.req, auth.Proxy, realm, c.tx.Flow.ID())
 	if refused != nil {
@@ -120,5 +121,5 @@ func (c *call) authenticate() error {
 		return wire.Errorf(403, "", "proxy: %s@%s sent From %s", id.User, id.Realm, from.Raw)
 	}
 	c.user = aor
-	return c.permit()
+	return c.permit(proven, policy.Password)
 }

@@ -28,8 +28,8 @@ func (c *call) lacksCertificate(proven wire.AOR) bool {
 	return isDevice && device.Certificate != ""
 }
 
-// permit asks the policy whether the user may send this.
-func (c *call) permit() error {
+// permit asks the policy whether the user may send this. proven is who has shown credentials: the user, or the device the user is logged in on.
+func (c *call) permit(proven wire.AOR, trust policy.Trust) error {
 	if c.p.Devices != nil {
 		c.p.Devices.Seen(c.user)
 	}
@@ -41,10 +41,15 @@ func (c *call) permit() error {
 		return nil // what is in a dialog was permitted when the dialog began
 	}
 	flow := c.tx.Flow.ID()
-	f := policy.Facts{Action: policy.Call, User: c.user, Kind: policy.PhoneKind, Now: time.Now(), Proto: flow.Proto, Source: flow.Remote.Addr()}
+	f := policy.Facts{Action: policy.Call, User: c.user, Kind: policy.PhoneKind, Trust: trust, Now: time.Now(), Proto: flow.Proto, Source: flow.Remote.Addr()}
 	f.Target, _ = c.p.Domains.AOR(c.uri)
 	if flow.Proto.Secure() {
-		f.Trust = policy.TLS
+		f.Trust = max(f.Trust, policy.TLS)
+	}
+	if c.p.Devices != nil {
+		if device, ok := c.p.Devices.Device(proven); ok {
+			f.Device, f.Kind = device.AOR, device.Kind
+		}
 	}
 	f.NAT = c.req.Via.Host != flow.Remote.Addr().Unmap().String()
 	if d := p.Decide(&f); d.Deny != nil {

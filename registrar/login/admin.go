@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,7 +85,7 @@ func (s *Service) limits(l database.Login, d *policy.Decision, now time.Time) er
 		}
 	}
 	switch {
-	case d.MaxUsers > 0 && users >= d.MaxUsers:
+	case users >= cmp.Or(d.MaxUsers, maxUsers):
 		return fmt.Errorf("%s has %d users: %w", l.Device, users, ErrDenied)
 	case d.MaxDevices > 0 && devices >= d.MaxDevices && d.MultiLogin != policy.AutoLogout:
 		return fmt.Errorf("%s is logged in on %d devices: %w", l.User, devices, ErrDenied)

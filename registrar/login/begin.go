@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -61,7 +62,7 @@ func (s *Service) LoggedIn(user, device wire.AOR, flow wire.FlowID) bool {
 }
 
 // Begin logs a user in on a device, unless he is, and says when that is on disk: at once for a login that goes on, whose start and end it returns. most
-// is how many users the device may have, 0 without limit. The error is the answer for the phone.
+// is how many users the device may have, 0 for the usual limit. The error is the answer for the phone.
 func (s *Service) Begin(user, device wire.AOR, method string, most int, done func(l database.Login, err error)) {
 	now := time.Now()
 	l, err := s.reserve(database.Login{User: user, Device: device, Method: method, Start: now.Truncate(time.Second)}, most, now)
@@ -101,7 +102,7 @@ func (s *Service) reserve(l database.Login, most int, now time.Time) (database.L
 			users++
 		}
 	}
-	if most > 0 && users >= most {
+	if users >= cmp.Or(most, maxUsers) {
 		return database.Login{}, wire.Errorf(403, "Too Many Users On This Device", "login: %d users on %s", users, l.Device)
 	}
 	s.opening[pair{cloned(l.User), l.Device}] = true

@@ -6,6 +6,9 @@ const (
 	// maxWaiting is how many pieces of work may wait for the clerk: logins of a morning's first seconds. Beyond, phones get 503.
 	maxWaiting = 16384
 
+	// maxUsers is how many users a device may have when the policy does not say: its REGISTER is answered with the list of them.
+	maxUsers = 100
+
 	// tick is how often the clerk looks at the clock: the unit of SIP's times.
 	tick = time.Second
 
