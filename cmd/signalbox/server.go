@@ -250,7 +250,7 @@ func (s *server) Status() console.Status {
 	st := console.Status{
 		Version: version, PID: os.Getpid(), Started: s.started, Domains: s.domains.Names(),
 		Kept: counts.Servers + counts.Clients, Refused: counts.Refused, Goroutines: runtime.NumGoroutine(), Heap: heap[0].Value.Uint64(),
-		Users: s.users.Len(), Registrations: s.bindings.Len(), Transactions: counts.Active, Draining: s.core.dispatch.draining.Load(),
+		Users: s.users.Len(), Registrations: s.bindings.Len(), Subscriptions: s.core.events.Len(), Transactions: counts.Active, Draining: s.core.dispatch.draining.Load(),
 	}
 	st.Listening = s.listening()
 	return st

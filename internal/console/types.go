@@ -15,6 +15,7 @@ type Status struct {
 	Listening     []string  `json:"listening"`
 	Users         int       `json:"users"`
 	Registrations int       `json:"registrations"`
+	Subscriptions int       `json:"subscriptions"`
 	Transactions  int       `json:"transactions"` // without a final response
 	Kept          int       `json:"kept"`         // transactions in all, those that only wait for retransmissions included
 	Refused       uint64    `json:"refused"`      // requests answered 503 so far, for want of room or time

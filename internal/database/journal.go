@@ -185,14 +185,16 @@ func (j *Journal) run() {
 	defer close(j.stopped)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	var last time.Time // end of the last commit
 	for {
 		select {
 		case <-j.wake:
 			j.mu.Lock()
-			timer.Reset(time.Until(j.deadline))
+			timer.Reset(max(time.Until(j.deadline), time.Until(last.Add(commitPause))))
 			j.mu.Unlock()
 		case <-timer.C:
 			j.commit()
+			last = time.Now()
 		case <-j.stop:
 			j.commitAll()
 			return
