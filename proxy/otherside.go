@@ -46,7 +46,7 @@ func (p *Proxy) moved(to leg) (now *location.Binding) {
 				continue
 			}
 			if b.Flow == to.flow {
-				if _, alive := p.Network.Find(b.Flow); alive {
+				if p.lives(b.Flow) {
 					return nil
 				}
 				continue
@@ -56,7 +56,15 @@ func (p *Proxy) moved(to leg) (now *location.Binding) {
 			}
 		}
 	}
+	if now != nil && !p.lives(now.Flow) && p.lives(to.flow) {
+		return nil // the dialog's connection was opened to the phone's contact, and outlives the one it registered over
+	}
 	return now
+}
+
+func (p *Proxy) lives(flow wire.FlowID) bool {
+	_, alive := p.Network.Find(flow)
+	return alive
 }
 
 // memberKey is what the bindings of one phone have in common over all its flows and addresses: the instance or, of a phone that has none, the Call-ID of its
