@@ -4,8 +4,11 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"os"
 	"os/exec"
@@ -43,7 +46,33 @@ func generate() error {
 	if len(out.Errors) > 0 {
 		return errors.New(out.Errors[0].Text)
 	}
+	if err := sources(); err != nil {
+		return err
+	}
 	return licences()
+}
+
+// sources writes the hash of what the bundles were made from, which a test compares.
+func sources() error {
+	h := sha256.New()
+	err := filepath.WalkDir("src", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		h.Write([]byte(filepath.ToSlash(path)))
+		h.Write(b)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	lock, err := os.ReadFile("package-lock.json")
+	if err != nil {
+		return err
+	}
+	h.Write(lock)
+	return os.WriteFile("dist/SOURCES", []byte(hex.EncodeToString(h.Sum(nil))+"\n"), 0o644)
 }
 
 // licences collects those of the packages that are in the bundles: they ask to be kept.

@@ -4,7 +4,7 @@ export async function quality(connection, before) {
   const q = {codec: '', received: 0, sent: 0, lost: 0, jitter: 0, roundTrip: null, local: null, remote: null, hear: 0, speak: 0};
   const candidate = id => {
     const c = report.get(id);
-    return c && {type: c.candidateType, protocol: c.protocol, relay: c.relayProtocol, address: c.address && `${c.address}:${c.port}`};
+    return c && {type: c.candidateType, protocol: c.protocol, relay: c.relayProtocol, address: c.address && `${c.address.includes(':') ? `[${c.address}]` : c.address}:${c.port}`};
   };
   for (const s of report.values()) {
     switch (s.kind === 'video' ? '' : s.type) {

@@ -24,7 +24,7 @@ export function signIn(app) {
           <p class="or"><span>or with another account</span></p>` : nothing}
         <form @submit=${e => { e.preventDefault(); app.signIn(e.target.elements.name.value, e.target.elements.password.value); }}>
           <label>Name
-            <input name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required ?autofocus=${!ready.length}
+            <input name="name" autocomplete="username" autocapitalize="none" spellcheck="false" required ?autofocus=${config && !ready.length}
               aria-invalid=${problem?.field === 'name'} aria-describedby="problem" placeholder="alice">
           </label>
           <label>Password
