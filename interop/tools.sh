@@ -13,6 +13,7 @@ linphonec linphone-cli  the registration of Linphone
 kamailio  kamailio      the comparison with Kamailio
 chromium  chromium      the tests with browsers
 npm       npm           the tests with browsers
+turnutils_uclient coturn the relays of an outside TURN client
 ip        iproute2      the phones behind NAT
 nft       nftables      the phones behind NAT
 sysctl    procps        the phones behind NAT

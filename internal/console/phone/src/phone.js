@@ -111,7 +111,7 @@ class Phone extends LitElement {
     const {call} = this.line;
     if (call?.state !== 'up') this.keypadOpen = false;
     if (call?.state === 'incoming') this.view = 'phone';
-    if (this.partner && this.line.unread.has(this.partner) && document.visibilityState === 'visible') this.line.read(this.partner);
+    if (this.line.unread.has(this.partner) && this.querySelector('.chat')?.checkVisibility() && document.visibilityState === 'visible') this.line.read(this.partner);
     this.#tick();
     this.requestUpdate();
   }
