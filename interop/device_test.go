@@ -114,6 +114,12 @@ func TestDevice(t *testing.T) {
 			}
 			s.command("login", "rm", "carol", "--device", "tv")
 			expect("to carol, who is logged out", bob.deliver(uri("carol"), nil), 480)
+			if proto == "udp" { // what cannot register is registered by hand
+				s.command("app", "add", "carol", "--contact", "sip:door@"+tv.conn.LocalAddr().String(), "--instance", "urn:uuid:00000000-0000-1000-8000-aabbccddeeff", "--features", "+sip.message")
+				expect("to carol's application", bob.deliver(uri("carol"), tv), 200)
+				s.command("app", "rm", "carol@"+domain+"/urn:uuid:00000000-0000-1000-8000-aabbccddeeff")
+				expect("to carol, whose application is gone", bob.deliver(uri("carol"), nil), 480)
+			}
 			results.passed(t, "Go client", "RFC 3261, 10.2: users on a television, three doors, kill -9, a changed policy", "TestDevice", proto)
 		})
 	}
