@@ -4,7 +4,7 @@ import "time"
 
 // Limits are the bounds an operator may move; zero means the default.
 type Limits struct {
-	Connections int // TCP and TLS connections in all, both directions
+	Connections int // of TCP, TLS and web servers in all, both directions
 	PerAddress  int // accepted connections of one IPv4 address or one IPv6 /64
 }
 

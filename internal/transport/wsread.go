@@ -39,6 +39,7 @@ type carrier struct {
 	heads  heads
 	err    error // why Read gave up
 	closed bool  // a close frame was sent
+	grown  bool  // a SIP message has come
 
 	due time.Time // when the next message may come; up to wsBurst may come before
 }
@@ -115,7 +116,10 @@ func (k *carrier) take(typ websocket.MessageType, b []byte) error {
 	if !k.c.t.receive(incoming{conn: k.c, remote: k.c.id.Remote}, b) {
 		return errNotSIP // RFC 7118, 4.1: nothing but SIP goes over this connection
 	}
-	k.c.t.conns.grown(k.c)
+	if !k.grown {
+		k.grown = true
+		k.c.t.conns.grown(k.c)
+	}
 	return nil
 }
 
