@@ -205,7 +205,7 @@ func (s *Service) gone(user, device wire.AOR, why location.Reason) {
 	switch {
 	case l.Method == policy.ByAdmin.String():
 		s.Changed(l, Lost)
-	case why == location.Removed:
+	case why == location.Removed, why == location.Registered: // or a REGISTER elsewhere took it away
 		s.drop(l, Out)
 	case why == location.Expired:
 		s.drop(l, Expired)

@@ -267,6 +267,60 @@ func TestPending(t *testing.T) {
 	})
 }
 
+// A policy that lets a user be on one device ends the other login, whichever door the new one came by.
+func TestAutoLogout(t *testing.T) {
+	play(t, func(f *flat) {
+		f.policy.Store(f.rules("[[rule]]\nmulti_login = \"auto-logout\""))
+		f.bind(tv, "sip:tv@192.0.2.10")
+		f.bind(lobby, "sip:lobby@192.0.2.11")
+		f.must(f.begin(alice, tv, 0))
+		f.bind(alice, "sip:alice@192.0.2.10", on1(tv))
+		f.told()
+		f.must(f.Login(f.t.Context(), database.Login{User: alice, Device: lobby}))
+		f.expect("by the administrator's", "alice lobby login", "alice tv logout")
+		f.has(alice, "sip:lobby@192.0.2.11 1h0m0s")
+		f.must(f.begin(bob, tv, 0))
+		f.bind(bob, "sip:bob@192.0.2.10", on1(tv))
+		f.told()
+		f.update(bob, func(now []location.Binding) []location.Binding { // as the registrar does
+			other := now[0]
+			other.Device, other.CallID = wire.AOR{}, "at home"
+			return []location.Binding{other}
+		})
+		f.expect("by a REGISTER elsewhere", "bob tv logout")
+	})
+}
+
+// BenchmarkApply is a policy that changes nothing for 10,000 bindings.
+func BenchmarkApply(b *testing.B) {
+	bindings, err := location.Open(nil, location.Config{Volatile: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := Open(Config{Store: database.NewDevices(), Bindings: bindings})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = errors.Join(s.Close(context.Background()), bindings.Close(context.Background())) }()
+	uri, _ := wire.ParseURI("sip:u@192.0.2.1")
+	now := time.Now()
+	for i := range 10_000 {
+		one := location.Binding{Contact: uri, CallID: "c", Created: now, Updated: now, Expires: now.Add(time.Hour), Flow: wire.FlowID{Proto: wire.UDP, Remote: netip.MustParseAddrPort("192.0.2.1:5060")}}
+		bindings.Update(aor(fmt.Sprint(i)), func([]location.Binding) ([]location.Binding, error) { return []location.Binding{one}, nil }, func([]location.Binding, error) {})
+	}
+	var file policy.File
+	if err := toml.Unmarshal([]byte("[[rule]]\nwhen = { source = [\"198.51.100.0/24\"] }\ndeny = {}\n[[rule]]\nexpires_max = \"2h\""), &file); err != nil {
+		b.Fatal(err)
+	}
+	p, _ := policy.New(&file, wire.NewDomains([]string{"example.org"}, nil))
+	b.ReportAllocs()
+	for b.Loop() {
+		if n, err := s.Apply(context.Background(), nil, p); err != nil || n != (Applied{}) {
+			b.Fatal(n, err)
+		}
+	}
+}
+
 // Users who come by REGISTER: the limit counts those who are just coming in too; who unregisters has logged out and nobody else; whose registration runs out, too.
 func TestBegin(t *testing.T) {
 	play(t, func(f *flat) {
