@@ -39,9 +39,14 @@ func (u *ua) told(d time.Duration) string {
 	if m.get("Content-Type") != "application/reginfo+xml" || m.get("Event") != "reg" {
 		u.t.Fatalf("NOTIFY with %q for %q", m.get("Content-Type"), m.get("Event"))
 	}
+	return tells(u.t, m.body)
+}
+
+func tells(t *testing.T, document string) string {
+	t.Helper()
 	var r registrations
-	if err := xml.Unmarshal([]byte(m.body), &r); err != nil {
-		u.t.Fatalf("%v\n%s", err, m.body)
+	if err := xml.Unmarshal([]byte(document), &r); err != nil {
+		t.Fatalf("%v\n%s", err, document)
 	}
 	s := fmt.Sprint(r.Version, " ", r.State, " ", r.Registration.State)
 	for _, c := range r.Registration.Contacts {
@@ -241,4 +246,46 @@ func TestPolicyChangeIsNotified(t *testing.T) {
 	}
 	results.passed(t, "Go client", "RFC 3680, 4.7.1: a policy that changes is heard by who watches", "TestPolicyChangeIsNotified", "udp")
 	results.passed(t, "Go client", "RFC 3680, 4.7.1: a policy that changes is heard by who watches", "TestPolicyChangeIsNotified", "tcp")
+}
+
+// The subscribers of JsSIP and SIP.js, which nobody here wrote, over WebSocket: full state, a change, the end.
+func TestBrowserWatches(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newWebServer(t, "", "alice")
+			page := openPage(t, s, kind, "alice", "wss", 440)
+			page.do(nil, "watch", "sip:alice@"+domain)
+			next := func(version int, rest string) {
+				t.Helper()
+				var n struct {
+					Final bool
+					Body  string
+				}
+				page.wait("notify", &n)
+				got := tells(t, n.Body)
+				if want := fmt.Sprint(version, " "); !strings.HasPrefix(got, want) || !strings.Contains(got, rest) || n.Final != (version == 3) {
+					t.Errorf("told %q, final %v; want %s... %s", got, n.Final, want, rest)
+				}
+			}
+			next(0, "full active, ")
+			desk := s.dial("udp", "alice")
+			contact := strings.Replace(desk.contact(), "alice", "desk", 1)
+			if res := desk.ask("REGISTER", "sip:"+domain, "Contact: "+contact); res.code() != 200 {
+				t.Fatal(res.start)
+			}
+			next(1, "partial active, desk registered")
+			s.command("reg", "rm", "alice", "--contact", strings.Trim(contact, "<>"))
+			next(2, "partial active, desk deactivated")
+			page.do(nil, "unwatch")
+			var end struct{ Reason string }
+			if page.wait("unwatched", &end); kind == jssip { // SIP.js does not tell its page of the last NOTIFY
+				if next(3, "full active, "); end.Reason != "timeout" {
+					t.Errorf("ended for %q", end.Reason)
+				}
+			}
+			s.waitEvents("unsubscribed")
+			results.passed(t, kind+" in Chromium", "RFC 3680: a page watches its own registrations", "TestBrowserWatches", "wss")
+		})
+	}
 }

@@ -65,6 +65,16 @@ class Phone extends Events {
     }));
   }
 
+  // watch subscribes to the registrations of target (RFC 3680).
+  watch(target) {
+    this.watched = this.ua.subscribe(target, 'reg', 'application/reginfo+xml', {expires: 600});
+    this.watched.on('notify', (final, request, body) => this.emit('notify', {final, body}));
+    this.watched.on('terminated', (code, reason) => this.emit('unwatched', {reason: String(reason)}));
+    this.watched.subscribe();
+  }
+
+  unwatch() { this.watched.terminate(); }
+
   stop() { this.ua.stop(); }
   audio() { return this.line.audio(); }
 }

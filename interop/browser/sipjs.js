@@ -1,5 +1,5 @@
 // A page with SIP.js. window.phone is what the tests drive, as in jssip.js.
-import {Inviter, Messager, Registerer, RegistererState, SessionState, UserAgent, Web} from 'sip.js';
+import {Inviter, Messager, Registerer, RegistererState, SessionState, Subscriber, SubscriptionState, UserAgent, Web} from 'sip.js';
 import {Events, Line} from './line.js';
 
 class Phone extends Events {
@@ -92,6 +92,22 @@ class Phone extends Events {
       onAccept: r => done(r.message.statusCode), onReject: r => done(r.message.statusCode),
     }}));
   }
+
+  // watch subscribes to the registrations of target (RFC 3680).
+  async watch(target) {
+    this.watched = new Subscriber(this.ua, UserAgent.makeURI(target), 'reg', {expires: 600, extraHeaders: ['Accept: application/reginfo+xml']});
+    let reason = '';
+    this.watched.delegate = {onNotify: n => {
+      n.accept();
+      const [, final] = /^terminated;reason=(.*)/.exec(n.request.getHeader('Subscription-State')) ?? [];
+      reason = final ?? '';
+      this.emit('notify', {final: final !== undefined, body: n.request.body});
+    }};
+    this.watched.stateChange.addListener(state => state === SubscriptionState.Terminated && this.emit('unwatched', {reason}));
+    await this.watched.subscribe();
+  }
+
+  unwatch() { return this.watched.unsubscribe(); }
 
   stop() { return this.ua.stop(); }
   audio() { return this.line.audio(); }
