@@ -38,7 +38,7 @@ func scan(tree fs.FS, index []*standard) (refs []reference, wrong []string, err 
 			return err
 		}
 		if d.IsDir() {
-			if base := d.Name(); name != "." && (base[0] == '.' || base == "fuzz" || name == "rfc") {
+			if base := d.Name(); name != "." && (base[0] == '.' || base == "fuzz" || base == "node_modules" || name == "rfc") {
 				return fs.SkipDir
 			}
 			return nil

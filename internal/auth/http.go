@@ -18,7 +18,7 @@ type Web struct {
 	Secret bool // nobody can listen: TLS, or this machine
 }
 
-// VerifyHTTP returns the user that a web request proves to be (RFC 7616, 3; RFC 7617, 2). If it proves none, it has answered: with a 401 that asks, or a 429
+// VerifyHTTP returns the user that a web request proves to be (RFC 7616, 3; RFC 7617). If it proves none, it has answered: with a 401 that asks, or a 429
 // if this source failed too often.
 func (v *Verifier) VerifyHTTP(w http.ResponseWriter, r *http.Request, at Web) (user string, ok bool) {
 	source := v.throttle.source(at.From)

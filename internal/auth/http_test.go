@@ -91,7 +91,7 @@ func TestHTTPDigest(t *testing.T) {
 	}
 }
 
-// RFC 7617, 2: a password in the clear is taken where nobody can listen, and only there. After too many wrong ones the address waits.
+// RFC 7617: a password in the clear is taken where nobody can listen, and only there. After too many wrong ones the address waits.
 func TestHTTPBasic(t *testing.T) {
 	v := newVerifier(t)
 	secret := webHome

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// kind is what a frame is, by its first bytes (RFC 8656, 12; RFC 7983, 7).
+// kind is what a frame is, by its first bytes (RFC 8656, 12).
 type kind int
 
 const (

@@ -3,7 +3,7 @@ package turn
 import "net/netip"
 
 // special are the networks that no stranger has business in: RFC 6890 and its registry, multicast, and the forms of IPv6 address that hold an IPv4 address
-// and so are another way to all of these (RFC 4291, 2.5.5; RFC 6052; RFC 3056; RFC 4380).
+// and so are another way to all of these (mapped, compatible, NAT64, 6to4 and Teredo).
 var special = func() (list []netip.Prefix) {
 	for _, s := range []string{
 		"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24",
@@ -25,7 +25,7 @@ type peers struct {
 	live    *ports // of our relays
 }
 
-// address tells whether a permission may be given for an address (RFC 8656, 9.2: the server may have policies). Permissions have no port: that of our
+// address tells whether a permission may be given for an address (RFC 8656, 10.2: the server may restrict them). Permissions have no port: that of our
 // own relays' address is good, because two users who both need a relay meet there; what may be sent to it, port decides.
 func (p *peers) address(a netip.Addr) bool {
 	for _, r := range p.relays {
