@@ -50,7 +50,7 @@ func (s *signer) verifyFlow(text string) (flow wire.FlowID, ok bool) {
 	var want [macSize]byte
 	s.mac(want[:], room[1+macSize:n], "", "")
 	var l leg
-	rest, ok := l.parse(room[1+macSize : n])
+	rest, ok := l.parse(room[1+macSize:n], false)
 	return l.flow, ok && len(rest) == 0 && equalMAC(want[:], room[1:1+macSize])
 }
 

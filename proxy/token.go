@@ -147,9 +147,10 @@ func (s *signer) verify(text, callID, fromTag, toTag string) (t token, fromCalle
 	t.callee.foreign = payload[0]&calleeForeign != 0
 	t.caller.routed = payload[0]&callerRouted != 0
 	t.callee.routed = payload[0]&calleeRouted != 0
-	rest, ok := t.caller.parse(payload[1:])
+	// Only the other side's name is of use, and worth its memory.
+	rest, ok := t.caller.parse(payload[1:], !fromCaller)
 	if ok {
-		rest, ok = t.callee.parse(rest)
+		rest, ok = t.callee.parse(rest, fromCaller)
 	}
 	return t, fromCaller, ok && len(rest) == 0
 }
@@ -198,8 +199,8 @@ func (l leg) append(dst []byte) []byte {
 	return dst
 }
 
-// parse reads what append wrote and returns what follows.
-func (l *leg) parse(b []byte) (rest []byte, ok bool) {
+// parse reads what append wrote, the member if it is named, and returns what follows.
+func (l *leg) parse(b []byte, named bool) (rest []byte, ok bool) {
 	if l.foreign {
 		return b, true
 	}
@@ -232,7 +233,9 @@ func (l *leg) parse(b []byte) (rest []byte, ok bool) {
 	if len(b) < n+8 {
 		return nil, false
 	}
-	l.member = member{string(b[:n]), binary.BigEndian.Uint64(b[n:])}
+	if named {
+		l.member = member{string(b[:n]), binary.BigEndian.Uint64(b[n:])}
+	}
 	return b[n+8:], true
 }
 
