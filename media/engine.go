@@ -112,11 +112,11 @@ func (e *Engine) open() (err error) {
 	if e.cert, e.fingerprint, err = selfSigned(); err != nil {
 		return err
 	}
-	cores := runtime.GOMAXPROCS(0)
-	if e.shared, err = udp.Listen(e.config.WebRTC, cores); err != nil {
+	readers := max(1, runtime.GOMAXPROCS(0)/2) // one reader keeps two cores busy (ADR 4)
+	if e.shared, err = udp.Listen(e.config.WebRTC, readers); err != nil {
 		return fmt.Errorf("media: udp port %d for browsers: %w", e.config.WebRTC, err)
 	}
-	for range cores {
+	for range readers {
 		p, err := udp.NewPoller()
 		if err != nil {
 			return err

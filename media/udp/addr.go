@@ -58,12 +58,13 @@ type Socket struct {
 // Port is the local port.
 func (s *Socket) Port() uint16 { return s.port }
 
-// Send sends one datagram, at once or never: a full buffer loses it, as the network would. The result tells whether it was sent.
+// Send sends one datagram, at once or never: a full buffer loses it, as the network would. The result tells whether it was sent. It never waits, so that the
+// scheduler need not know (ADR 4).
 func (s *Socket) Send(b []byte, to *Addr) bool {
 	if len(b) == 0 || to == nil {
 		return false
 	}
-	_, _, errno := unix.Syscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
 		uintptr(unsafe.Pointer(&to.raw[0])), to.size)
 	return errno == 0
 }

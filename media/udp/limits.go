@@ -15,9 +15,6 @@ const (
 	// Headroom before a datagram, for a header that grows when it is rewritten.
 	Headroom = 64
 
-	// burst datagrams are read of one socket before the others have their turn.
-	burst = 8
-
 	// waiting sockets are fetched from epoll at once.
 	waiting = 64
 

@@ -56,10 +56,14 @@ func (l *Listener) Start(handler func(shard int) Handler) error {
 		h := handler(i)
 		l.readers.Go(func() {
 			r := newReader(l.sockets[i].v6)
-			recv := func(fd uintptr) bool { return r.recv(int(fd)) }
-			for raw.Read(recv) == nil {
+			// It stays inside one Read: a batch that was not full has emptied the socket (ADR 4).
+			_ = raw.Read(func(fd uintptr) bool {
+				for r.recv(fd) {
+					r.each(h)
+				}
 				r.each(h)
-			}
+				return false
+			})
 		})
 	}
 	return nil
@@ -105,18 +109,18 @@ func newReader(v6 bool) *reader {
 	return r
 }
 
-// recv takes what is there. false means that there is nothing yet.
-func (r *reader) recv(fd int) bool {
+// recv takes what is there. It tells whether there may be more.
+func (r *reader) recv(fd uintptr) bool {
 	for i := range r.hdrs {
 		r.hdrs[i].hdr.Namelen = unix.SizeofSockaddrInet6
 		r.hdrs[i].hdr.Flags = 0
 	}
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.hdrs[0])), batch, unix.MSG_DONTWAIT, 0, 0)
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&r.hdrs[0])), batch, unix.MSG_DONTWAIT, 0, 0)
 	r.n = 0
 	if errno == 0 {
 		r.n = int(n)
 	}
-	return errno != unix.EAGAIN
+	return r.n == batch
 }
 
 func (r *reader) each(h Handler) {

@@ -4,16 +4,19 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// Poller reads many sockets in one goroutine.
+// Poller reads many sockets in one goroutine: an epoll set of its own, which the runtime's poller waits for as for one file (ADR 4, ADR 10).
 type Poller struct {
-	epoll int
-	wake  int // an eventfd: Close was called
+	epoll *os.File
+	raw   syscall.RawConn
+	fd    int
+	void  int // an eventfd that nobody writes to: what stands in for a socket that was left
 	done  chan struct{}
 
 	mu   sync.Mutex
@@ -34,20 +37,21 @@ type polled struct {
 
 // NewPoller starts one.
 func NewPoller() (*Poller, error) {
-	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create", err)
 	}
-	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	void, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		_ = unix.Close(epoll)
+		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &Poller{epoll: epoll, wake: wake, done: make(chan struct{}), open: map[int32]*polled{}}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(wake)}); err != nil {
-		_ = unix.Close(epoll)
-		_ = unix.Close(wake)
-		return nil, os.NewSyscallError("epoll_ctl", err)
+	_ = unix.SetNonblock(fd, true) // makes the runtime wait for it
+	p := &Poller{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, void: void, done: make(chan struct{}), open: map[int32]*polled{}}
+	if p.raw, err = p.epoll.SyscallConn(); err != nil {
+		_ = p.epoll.Close()
+		_ = unix.Close(void)
+		return nil, err
 	}
 	go p.run()
 	return p, nil
@@ -58,7 +62,7 @@ func (p *Poller) Add(s *Socket, h Handler) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.open[int32(s.fd)] = &polled{s, h}
-	err := unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)})
+	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)})
 	if err != nil {
 		delete(p.open, int32(s.fd))
 	}
@@ -72,13 +76,13 @@ func (p *Poller) Remove(s *Socket) {
 	defer p.mu.Unlock()
 	if e := p.open[int32(s.fd)]; e != nil && e.socket == s {
 		delete(p.open, int32(s.fd))
-		_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, s.fd, nil)
-		_ = unix.Dup3(p.wake, s.fd, unix.O_CLOEXEC)
+		_ = unix.EpollCtl(p.fd, unix.EPOLL_CTL_DEL, s.fd, nil)
+		_ = unix.Dup3(p.void, s.fd, unix.O_CLOEXEC)
 		p.left = append(p.left, left{s.fd, time.Now()})
 	}
 }
 
-// Sweep closes the sockets that were removed a while ago. It is to be called now and then.
+// Sweep closes the descriptors of sockets that were removed a while ago. It is to be called now and then.
 func (p *Poller) Sweep(now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -99,8 +103,7 @@ func (p *Poller) Len() int {
 
 // Close ends the goroutine and closes all sockets.
 func (p *Poller) Close() {
-	one := [8]byte{1}
-	_, _ = unix.Write(p.wake, one[:])
+	_ = p.epoll.Close()
 	<-p.done
 }
 
@@ -109,62 +112,53 @@ func (p *Poller) run() {
 	var events [waiting]unix.EpollEvent
 	var ready [waiting]*polled
 	buf := make([]byte, slot)
-	for {
-		n, err := unix.EpollWait(p.epoll, events[:], -1)
-		if err != nil && err != unix.EINTR {
-			break
+	// It stays inside one Read: that nothing is ready is known without asking once more.
+	_ = p.raw.Read(func(fd uintptr) bool {
+		for {
+			n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events[0])), waiting, 0, 0, 0)
+			if errno != 0 || n == 0 {
+				return false
+			}
+			count := p.find(events[:n], ready[:])
+			for _, e := range ready[:count] {
+				e.read(buf)
+			}
+			clear(ready[:count])
 		}
-		count, stop := p.find(events[:max(n, 0)], ready[:])
-		if stop {
-			break
-		}
-		for _, e := range ready[:count] {
-			p.drain(e, buf)
-		}
-		clear(ready[:count])
-	}
+	})
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	for fd := range p.open {
 		_ = unix.Close(int(fd))
 	}
-	clear(p.open)
 	for _, l := range p.left {
 		_ = unix.Close(l.fd)
 	}
+	clear(p.open)
 	p.left = nil
-	p.mu.Unlock()
-	_ = unix.Close(p.epoll)
-	_ = unix.Close(p.wake)
+	_ = unix.Close(p.void)
 }
 
 // find looks up the sockets that have something, under one lock for all of them.
-func (p *Poller) find(events []unix.EpollEvent, ready []*polled) (n int, stop bool) {
+func (p *Poller) find(events []unix.EpollEvent, ready []*polled) (n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := range events {
-		if events[i].Fd == int32(p.wake) {
-			return 0, true
-		}
 		if e := p.open[events[i].Fd]; e != nil {
 			ready[n] = e
 			n++
 		}
 	}
-	return n, false
+	return n
 }
 
-// drain reads what one socket has.
-func (p *Poller) drain(e *polled, buf []byte) {
+// read takes one datagram of a socket: a phone sends one at a time, and epoll tells if there are more.
+func (e *polled) read(buf []byte) {
 	var name [unix.SizeofSockaddrInet6]byte
-	for range burst {
-		size := uint32(len(name))
-		n, _, errno := unix.Syscall6(unix.SYS_RECVFROM, uintptr(e.socket.fd), uintptr(unsafe.Pointer(&buf[Headroom])), Room+1, unix.MSG_DONTWAIT,
-			uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&size)))
-		if errno != 0 {
-			return // nothing left, or an error of the network about some packet we sent
-		}
-		if n <= Room {
-			e.handle(buf[Headroom:Headroom+int(n)], source(&name, e.socket.v6))
-		}
+	size := uint32(len(name))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(e.socket.fd), uintptr(unsafe.Pointer(&buf[Headroom])), Room+1, unix.MSG_DONTWAIT,
+		uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&size)))
+	if errno == 0 && n <= Room { // an error is the network's, about some packet we sent
+		e.handle(buf[Headroom:Headroom+int(n)], source(&name, e.socket.v6))
 	}
 }
