@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ type story struct {
 	caller  string   // scenario in sipp/
 	shows   string   // what it shows, for RESULTS.md
 	callees []callee // phones registered for bob
+	carol   []callee // and for carol
 	calls   int      // 1 when 0
 	over    []string // transports; all when empty
 	lose    int      // per cent of messages each side loses
@@ -48,6 +50,7 @@ var stories = []story{
 	{caller: "call_dialog", shows: "RFC 3261, 12.2: PRACK, INFO, UPDATE, REFER, NOTIFY inside a call", callees: []callee{{"answer_dialog", ""}}},
 	{caller: "call_strict", shows: "RFC 3261, 16.4: strict router", callees: []callee{{"answer", ""}}},
 	{caller: "call_loop", shows: "RFC 3261, 16.3 step 4: loop, 482", callees: []callee{{"loop", ""}}},
+	{caller: "call_spiral", shows: "RFC 5393, 4.2.2: spiral, the call passes twice", callees: []callee{{"spiral", ""}}, carol: []callee{{"answer", ""}}, inbound: "any"},
 	{caller: "subscribe", shows: "RFC 6665, 4.1: SUBSCRIBE and NOTIFY", callees: []callee{{"notifier", ""}}},
 	{caller: "watch", shows: "RFC 3680, 4: one's own registrations watched, refreshed, ended", calls: 5},
 	{caller: "watch_errors", shows: "RFC 6665, 4.2.1: SUBSCRIBE refused: 403, 406, 420, 423, 481, 489"},
@@ -90,8 +93,12 @@ func play(t *testing.T, st story, transport string) {
 		to = "bob"
 	}
 	var phones []*phone
-	for _, c := range st.callees {
-		p := s.phone(transport, c.scenario, "bob")
+	for i, c := range slices.Concat(st.callees, st.carol) {
+		user := "bob"
+		if i >= len(st.callees) {
+			user = "carol"
+		}
+		p := s.phone(transport, c.scenario, user)
 		if c.scenario != "silent" {
 			p.args = append(p.args, "-m", fmt.Sprint(calls), "-lost", fmt.Sprint(st.lose))
 			if st.caller == "strangers" { // nothing may reach the callee: it is ended, having heard nothing
@@ -102,12 +109,12 @@ func play(t *testing.T, st story, transport string) {
 			p.listenOnly()
 		}
 		phones = append(phones, p)
-		reg := s.phone(transport, "register", "bob")
+		reg := s.phone(transport, "register", user)
 		reg.contact = p.contact
 		if c.q != "" {
 			reg.params = ";q=" + c.q
 		}
-		reg.inject("bob", "bob", "")
+		reg.inject(user, user, "")
 		reg.run()
 	}
 	caller := s.phone(transport, st.caller, "alice")
