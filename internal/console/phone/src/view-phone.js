@@ -1,5 +1,6 @@
 import {html, nothing} from 'lit';
 import * as icons from './icons.js';
+import {meter} from './view-meter.js';
 import {path} from './words.js';
 
 // dialer is where calls and chats begin.
@@ -53,7 +54,7 @@ export function callCard(app) {
   const {call} = app.line;
   const up = call.state === 'up';
   return html`
-    <section class="card call ${call.state}" aria-label="Call">
+    <section class="card call ${call.state} ${app.keypadOpen ? 'dialling' : ''}" aria-label="Call">
       <span class="avatar large ${call.state}" aria-hidden="true">${call.name[0]}</span>
       <h2 class="who">${call.name}</h2>
       ${call.name === app.line.name(call.who) ? nothing : html`<p class="soft">${call.who}</p>`}
@@ -62,7 +63,6 @@ export function callCard(app) {
       ${call.state === 'ended' && call.insecure && app.config?.https
         ? html`<p><a href=${`https://${location.hostname}:${app.config.https}/phone`}>Open this page over https</a></p>` : nothing}
       ${buttons(app)}
-      ${app.keypadOpen && up ? pad(app) : nothing}
       ${up ? qualityView(app) : nothing}
     </section>`;
 }
@@ -95,6 +95,7 @@ function buttons(app) {
         <button class="tool" aria-pressed=${app.keypadOpen} @click=${() => app.toggleKeypad()}>${icons.keypad}<span>Keypad</span></button>
         <button class="tool" @click=${() => app.openChat(call.who)}>${icons.chat}<span>Message</span></button>
       </div>
+      ${app.keypadOpen ? pad(app) : nothing}
       <button class="big stop alone" @click=${() => line.hangup()}>${icons.hangup}<span>Hang up</span></button>`;
   }
   return html`<button class="big stop alone" @click=${() => line.hangup()}>${icons.hangup}<span>Cancel</span></button>`;
@@ -118,9 +119,9 @@ function qualityView({line: {call}}) {
   const ms = s => (s === null ? 'unknown' : `${Math.round(1000 * s)} ms`);
   const line = (name, value, more) => value ? html`<div><dt>${name}</dt><dd>${value}${more ? html` <small>${more}</small>` : nothing}</dd></div>` : nothing;
   return html`
-    <div class="levels" aria-hidden="true">
-      <span>You</span><meter min="0" max="1" value=${call.muted || call.held ? 0 : level(q.speak)}></meter>
-      <span>${call.name}</span><meter min="0" max="1" value=${call.held ? 0 : level(q.hear)}></meter>
+    <div class="levels">
+      <span>You</span>${meter('Your level', call.muted || call.held ? 0 : level(q.speak))}
+      <span>${call.name}</span>${meter(`Level of ${call.name}`, call.held ? 0 : level(q.hear))}
     </div>
     <details class="quality ${grade}">
       <summary><span class="dot"></span>${grades[grade] ?? 'On hold'}</summary>

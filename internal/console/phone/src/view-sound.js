@@ -1,5 +1,6 @@
 import {html, nothing} from 'lit';
 import * as icons from './icons.js';
+import {meter as bar} from './view-meter.js';
 
 // soundDialog is where devices are chosen and tried.
 export function soundDialog(app) {
@@ -16,7 +17,7 @@ export function soundDialog(app) {
       <header><h2 id="sound-title">Sound</h2><button class="round" aria-label="Close" @click=${() => app.querySelector('#sound').close()}>${icons.close}</button></header>
       ${found ? html`
         ${pick('Microphone', 'microphone', found.microphones)}
-        <div class="levels one"><meter aria-label="Level of the microphone" min="0" max="1" value=${meter}></meter></div>
+        <div class="levels one">${bar('Level of the microphone', meter)}</div>
         <p class="soft">${meter > 0.35 ? 'Your microphone works.' : 'Say something: the bar moves when you are heard.'}</p>
         ${found.speakers.length ? pick('Speaker', 'speaker', found.speakers) : nothing}` : nothing}
       <p class="problem" role="alert">${app.soundProblem}</p>
