@@ -27,8 +27,10 @@ func newDev(t *testing.T) *server {
 	startBrowser(t)
 	s := &server{t: t, dir: t.TempDir(), out: &output{}}
 	s.udp, s.tcp, s.tls, s.https = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
-	turn := freeAddr(t)
-	s.conf = s.file("dev.toml", fmt.Sprintf("[media]\nwebrtc_udp = %s\n[turn]\nudp = %q\ntcp = %q\ntls = \"\"\n", portOf(freeAddr(t)), turn, turn))
+	// A browser may take localhost for either family.
+	v4 := freeAddr(t)
+	turn := fmt.Sprintf("[%q, %q]", v4, "[::1]:"+portOf(v4))
+	s.conf = s.file("dev.toml", fmt.Sprintf("[media]\nwebrtc_udp = %s\n[turn]\nudp = %s\ntcp = %s\ntls = \"\"\n", portOf(freeAddr(t)), turn, turn))
 	s.cmd = exec.Command(program, "dev", "--data", filepath.Join(s.dir, "data"), "--config", s.conf, "--udp", s.udp, "--tcp", s.tcp, "--tls", s.tls, "--https", s.https)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
@@ -239,7 +241,11 @@ func TestPhonePage(t *testing.T) {
 	alice.press("Close")
 
 	// A reload is no new sign-in, and leaves no ghost: bob's call reaches the one page there is.
-	alice.js("void location.reload()")
+	alice.js("window.old = true")
+	if err := chromedp.Do(alice.ctx, chromedp.Reload()); err != nil {
+		t.Fatal(err)
+	}
+	alice.until("!window.old")
 	alice.sees("Ready")
 	bob.js(phone + ".dial('alice')")
 	alice.press("Decline")
