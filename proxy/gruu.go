@@ -23,10 +23,10 @@ func (p *Proxy) instance(bindings []location.Binding, of *gruu.Target) (list []l
 // the phone of anybody else the dialog gives no right. RFC 5627, 6.1
 func (c *call) findGRUU(aor wire.AOR, to leg) error {
 	of, ok := c.p.GRUU.Open(c.uri, aor)
-	if !ok || of.AOR.User != to.member.user {
+	bindings := c.p.instance(c.p.Location.Lookup(of.AOR), &of)
+	if !ok || of.AOR.User != to.member.user || len(bindings) > 0 && c.p.memberKey(of.AOR.Host, &bindings[0]) != to.member.key {
 		return wire.Errorf(404, "", "proxy: GRUU %s is not the other side's", c.uri.Raw)
 	}
-	bindings := c.p.instance(c.p.Location.Lookup(of.AOR), &of)
 	var best *location.Binding
 	for i := range bindings {
 		b := &bindings[i]

@@ -268,7 +268,9 @@ func TestGRUUInDialog(t *testing.T) {
 		alice.answers(alice.hearsRequest("INFO sip:alice@192.0.2.1:5060 "), 200)
 		bob.hears("200")
 		// The same call must not reach carol, whatever it writes.
-		for _, uri := range []string{w.public("carol", urn1), w.public("bob", urn1) + "x", "sip:bob@example.org;gr"} {
+		desk := w.phone("desk", "192.0.2.4:5060", wire.UDP)
+		w.bind("bob", desk, flowOf(urn2, 0, 0))
+		for _, uri := range []string{w.public("carol", urn1), w.public("bob", urn2), w.public("bob", urn1) + "x", "sip:bob@example.org;gr"} {
 			caller.target = uri
 			caller.sends("INFO")
 			alice.hears("404")
