@@ -94,7 +94,7 @@ func (w *world) close() {
 // ServeSIP makes the world the dispatcher.
 func (w *world) ServeSIP(tx *transaction.Server) error {
 	if !w.notifier.Serves(tx.Request) {
-		return wire.Errorf(999, "Not Ours", "not for the notifier")
+		return wire.Errorf(404, "Not Ours", "not for the notifier")
 	}
 	return w.notifier.ServeSIP(tx)
 }
