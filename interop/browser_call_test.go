@@ -54,3 +54,37 @@ func sameDescriptions(t *testing.T, alice, bob *page) {
 		}
 	}
 }
+
+// A user with two pages: both ring, the first to answer has the call, the other stops ringing; a caller who gives up stops both. RFC 3261, 16.7 step 10
+func TestBrowserFork(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			s := newWebServer(t, "", "alice", "bob")
+			alice := openPage(t, s, kind, "alice", "wss", 440)
+			first, second := openPage(t, s, kind, "bob", "wss", 1000), openPage(t, s, kind, "bob", "ws", 2000)
+			over := map[string]string{jssip: "failed", sipjs: "ended"}[kind] // what a stack calls a call that came and was not answered
+
+			alice.call("bob")
+			first.wait("incoming", nil)
+			second.wait("incoming", nil)
+			second.answer()
+			alice.wait("confirmed", nil)
+			first.wait(over, nil)
+			alice.hears(2000)
+			second.hears(440)
+			alice.hangup()
+			second.wait("ended", nil)
+			alice.wait("ended", nil)
+
+			alice.call("bob")
+			first.wait("incoming", nil)
+			second.wait("incoming", nil)
+			alice.wait("progress", nil)
+			alice.hangup()
+			first.wait(over, nil)
+			second.wait(over, nil)
+			results.passed(t, kind+" in Chromium", "RFC 3261, 16.7 step 10: two pages of one user ring, one answers; the caller gives up", "TestBrowserFork", "wss")
+		})
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,9 +129,9 @@ func (s *server) start() {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(s.stop)
-	for range 200 { // ready when it accepts connections: all listeners are bound before any serves
-		if c, err := net.Dial("tcp", s.tcp); err == nil {
-			c.Close()
+	for range 1000 { // ready when it serves its pages: that begins last
+		if res, err := http.Get("http://" + s.http + "/"); err == nil {
+			res.Body.Close()
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
