@@ -343,3 +343,38 @@ func BenchmarkToPhone(b *testing.B) {
 		toPhone()
 	}
 }
+
+// BenchmarkMemory tells what a call that is up keeps: in bytes of heap and in goroutines, when its handshake is over.
+func BenchmarkMemory(b *testing.B) {
+	const calls = 100
+	used := func() (uint64, int) {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc, runtime.NumGoroutine()
+	}
+	for b.Loop() {
+		e := newEngine(b)
+		bytes, goroutines := used()
+		list := make([]*Bridge, calls)
+		for i := range list {
+			list[i] = e.NewBridge(browserSide, nil)
+			leg := must[int](b)(list[i].Branch(phoneSide))
+			must[[]byte](b)(list[i].Offer(0, leg, block(b, "chromium-to-phone", "offer from browser")))
+			must[[]byte](b)(list[i].Answer(leg, 0, block(b, "chromium-to-phone", "answer from phone")))
+			list[i].Choose(leg)
+			browser := list[i].legs[0].browser
+			browser.keys = &keys{profile: srtp.ProtectionProfileAeadAes128Gcm, local: make([]byte, 16), localSalt: make([]byte, 12), remote: make([]byte, 16), remoteSalt: make([]byte, 12)}
+			browser.decipher.Store(must[*cipher](b)(newCipher(browser.keys.remote, browser.keys.remoteSalt, browser.keys.profile)))
+			list[i].legs[0].secured()
+		}
+		bytes2, goroutines2 := used()
+		b.ReportMetric(float64(bytes2-bytes)/calls/1024, "KB/call")
+		b.ReportMetric(float64(goroutines2-goroutines)/calls, "goroutines/call")
+		for _, one := range list {
+			one.Close()
+		}
+		e.Close()
+	}
+}

@@ -304,12 +304,22 @@ func (s *shard) admit(b *browser, from netip.AddrPort) bool {
 // reachable are the addresses for candidates.
 func (e *Engine) reachable(local netip.Addr) []netip.Addr {
 	list := []netip.Addr{e.advertised(local)}
-	for _, a := range append(slices.Clone(e.config.Public), machineAddrs()...) {
+	for _, a := range append(slices.Clone(e.config.Public), e.machine()...) {
 		if len(list) < maxCandidates && !slices.Contains(list, a) && !a.IsLoopback() {
 			list = append(list, a)
 		}
 	}
 	return list
+}
+
+// machine is what machineAddrs said not long ago: asking the kernel takes longer than all the rest of a description.
+func (e *Engine) machine() []netip.Addr {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if now := e.now(); e.addrs == nil || now-e.addrsRead > addressAge {
+		e.addrs, e.addrsRead = machineAddrs(), now
+	}
+	return e.addrs
 }
 
 // machineAddrs are the machine's own addresses that others may reach: the candidates of a browser whose signalling comes by way of a proxy.

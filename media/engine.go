@@ -73,6 +73,9 @@ type Engine struct {
 	sessions map[session]struct{}
 	browsers map[string]*browser // by our user name fragment
 
+	addrs     []netip.Addr // of the machine
+	addrsRead time.Duration
+
 	stop chan struct{}
 	done sync.WaitGroup
 	once sync.Once

@@ -15,6 +15,9 @@ const (
 	// maxCandidates of ours: more make the browser check more pairs, and all lead to the same port.
 	maxCandidates = 4
 
+	// addressAge is how long the machine's addresses are believed to be the same.
+	addressAge = 10 * time.Second
+
 	// maxFlight is how many DTLS packets wait for the handshake: twice the largest flight (a certificate in five fragments). Hardening 67.
 	maxFlight = 16
 
