@@ -120,6 +120,9 @@ func TestDevice(t *testing.T) {
 				s.command("app", "rm", "carol@"+domain+"/urn:uuid:00000000-0000-1000-8000-aabbccddeeff")
 				expect("to carol, whose application is gone", bob.deliver(uri("carol"), nil), 480)
 			}
+			if feed := s.command("events"); strings.Count(feed, `"event":"login"`) != 2 || !strings.Contains(feed, `"reason":"admin, logout"`) {
+				t.Errorf("the feed does not tell of the logins:\n%s", feed)
+			}
 			results.passed(t, "Go client", "RFC 3261, 10.2: users on a television, three doors, kill -9, a changed policy", "TestDevice", proto)
 		})
 	}

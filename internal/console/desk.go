@@ -112,7 +112,7 @@ func (d *Desk) Set(ctx context.Context, c Credentials) error {
 	return translate(u.Name, u.Domain, d.Users.Set(ctx, u))
 }
 
-// Remove deletes a user, its logins and its registrations: who has no account is not called any more. A device is removed as one.
+// Remove deletes a user, its logins, grants and registrations: who has no account is not called any more. A device is removed as one.
 func (d *Desk) Remove(ctx context.Context, name string) error {
 	user, domain, err := d.split(name)
 	if err != nil {
@@ -128,7 +128,7 @@ func (d *Desk) Remove(ctx context.Context, name string) error {
 	if err := d.deregister(ctx, name, "", location.Rejected); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	return d.Logins.LogoutAll(ctx, aor)
+	return errors.Join(d.Logins.LogoutAll(ctx, aor), d.Devices.RevokeAll(ctx, aor))
 }
 
 // translate puts the database's errors into words that name the user.

@@ -23,6 +23,7 @@ type Devices interface {
 	Remove(ctx context.Context, aor wire.AOR) error
 	Grant(ctx context.Context, g database.Grant) error
 	Revoke(ctx context.Context, device, user wire.AOR) error
+	RevokeAll(ctx context.Context, user wire.AOR) error
 	Grants(device wire.AOR) []database.Grant
 	Login(user, device wire.AOR) (database.Login, bool)
 	Logins() []database.Login

@@ -130,6 +130,28 @@ func TestQueries(t *testing.T) {
 	}
 }
 
+// Who is removed leaves nothing that somebody of the same name would inherit.
+func TestRemovedUserLeavesNoGrant(t *testing.T) {
+	d := newDesk(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(d.Add(t.Context(), cred("alice@example.org")))
+	must(d.DeviceAdd(t.Context(), NewDevice{Device: "tv", Kind: "tv", Certificate: "ca"}))
+	must(d.DeviceGrant(t.Context(), "tv", "alice", time.Time{}))
+	start := time.Now().Add(time.Hour)
+	must(d.LoginAdd(t.Context(), NewLogin{User: "alice", Device: "tv", Start: &start}))
+	must(d.Remove(t.Context(), "alice"))
+	must(d.Add(t.Context(), cred("alice@example.org")))
+	tv, err := d.DeviceShow(t.Context(), "tv")
+	if must(err); len(tv.Grants) != 0 || len(tv.Users) != 0 {
+		t.Errorf("grants %v, users %v", tv.Grants, tv.Users)
+	}
+}
+
 // What bad input gets from the API.
 func TestDeviceAPIErrors(t *testing.T) {
 	d := newDesk(t)

@@ -62,6 +62,8 @@ func TestDevicesPersist(t *testing.T) {
 		must(d.Grant(ctx, Grant{tv, bob, 50}))
 		must(d.Grant(ctx, Grant{tv, bob, 100}))
 		must(d.Grant(ctx, Grant{lobby, bob, 0}))
+		must(d.Grant(ctx, Grant{tv, lobby, 0}))
+		must(d.RevokeAll(ctx, lobby))
 		fails(d.Grant(ctx, Grant{bob, alice, 0}), ErrNotFound) // not a device
 		fails(d.Revoke(ctx, lobby, alice), ErrNotFound)
 

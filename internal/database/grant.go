@@ -62,6 +62,23 @@ func (d *Devices) Revoke(ctx context.Context, device, user wire.AOR) error {
 	return nil
 }
 
+// RevokeAll removes all grants of a user who is no more: another one who gets the name must not inherit them.
+func (d *Devices) RevokeAll(ctx context.Context, user wire.AOR) error {
+	d.change.Lock()
+	defer d.change.Unlock()
+	if err := d.exec(ctx, "DELETE FROM login_grant WHERE user = ? AND user_domain = ?", user.User, user.Host); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for p := range d.grants {
+		if p.user == user {
+			delete(d.grants, p)
+		}
+	}
+	return nil
+}
+
 // Granted tells whether a device may log a user in.
 func (d *Devices) Granted(device, user wire.AOR, now time.Time) bool {
 	d.mu.RLock()
