@@ -20,8 +20,9 @@ import (
 //
 //	home1 192.168.77.2 -- nat1 198.51.100.2 -- 198.51.100.1 server 203.0.113.1 -- 203.0.113.2 nat2 -- 192.168.77.2 home2
 type lan struct {
-	t    *testing.T
-	name string
+	t      *testing.T
+	name   string
+	domain string
 }
 
 const (
@@ -40,7 +41,7 @@ func newLAN(t *testing.T) *lan {
 			t.Skipf("SKIPPED: phones behind NAT: %s is not installed (interop/tools.sh installs it)", program)
 		}
 	}
-	l := &lan{t, fmt.Sprintf("sb%d-%d", os.Getpid()%100000, nextPort.Add(2)%10000)}
+	l := &lan{t, fmt.Sprintf("sb%d-%d", os.Getpid()%100000, nextPort.Add(2)%10000), domain}
 	t.Cleanup(func() {
 		for _, ns := range []string{"server", "nat1", "nat2", "home1", "home2"} {
 			_ = exec.Command("ip", "netns", "del", l.ns(ns)).Run()
@@ -60,7 +61,7 @@ func newLAN(t *testing.T) *lan {
 		l.run(home, "ip", "route", "add", "default", "via", "192.168.77.1")
 		l.run(nat, "sysctl", "-qw", "net.ipv4.ip_forward=1")
 		if out, err := l.command(nat, "nft", fmt.Sprintf(`add table ip nat; add chain ip nat post { type nat hook postrouting priority 100; }; `+
-			`add rule ip nat post oifname "to-server" masquerade random`)).CombinedOutput(); err != nil {
+			`add rule ip nat post oifname "to-server" ip saddr 192.168.77.2 masquerade random`)).CombinedOutput(); err != nil {
 			t.Skipf("SKIPPED: phones behind NAT: no NAT in this kernel: %s", out)
 		}
 	}
@@ -113,6 +114,12 @@ func (l *lan) dial(ns, addr string) (conn net.Conn, err error) {
 // serve starts the program on the outside.
 func (l *lan) serve(users ...string) *server {
 	l.t.Helper()
+	return l.serveIn("server", l.domain, server1, server2, "", users...)
+}
+
+// serveIn starts the program in a namespace with two addresses. extra is more TOML.
+func (l *lan) serveIn(ns, domain, addr1, addr2, extra string, users ...string) *server {
+	l.t.Helper()
 	dir := l.t.TempDir()
 	s := &server{t: l.t, dir: dir, conf: filepath.Join(dir, "signalbox.toml")}
 	s.file("signalbox.toml", fmt.Sprintf(`domain = %q
@@ -125,7 +132,7 @@ https = ""
 database = "sqlite:data/signalbox.db"
 [log]
 level = "trace"
-`, domain, server1, server2))
+%[4]s`, domain, addr1, addr2, extra))
 	csv := "username,domain,password\n"
 	for _, u := range users {
 		csv += u + "," + domain + "," + password(u) + "\n"
@@ -135,14 +142,14 @@ level = "trace"
 		l.t.Fatalf("user import: %v\n%s", err, out)
 	}
 	s.out = &output{}
-	s.cmd = l.command("server", program, "serve", "--config", s.conf)
+	s.cmd = l.command(ns, program, "serve", "--config", s.conf)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(s.stop)
 	waitFor(l.t, "server", func() bool {
-		c, err := l.dial("server", server1+":5060")
+		c, err := l.dial(ns, addr1+":5060")
 		if err == nil {
 			c.Close()
 		}
@@ -180,7 +187,7 @@ module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen 127.0.0.1:4444
 `, homeAddr, tone, modulePath(l.t)))
-	b.write("accounts", fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;outbound=\"sip:%s:5060;transport=%s\";regint=600;answermode=auto%s\n", user, domain, password(user), server, transport, account))
+	b.write("accounts", fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;outbound=\"sip:%s:5060;transport=%s\";regint=600;answermode=auto%s\n", user, l.domain, password(user), server, transport, account))
 	b.cmd = l.command(home, "baresip", "-s", "-f", dir)
 	b.cmd.Stdout, b.cmd.Stderr = b.out, b.out
 	if err := b.cmd.Start(); err != nil {
@@ -227,7 +234,7 @@ func (s *server) registered(user string) (list []struct {
 		s.t.Fatalf("%v\n%s", err, out)
 	}
 	for _, r := range all {
-		if r.AOR == "sip:"+user+"@"+domain {
+		if strings.HasPrefix(r.AOR, "sip:"+user+"@") {
 			if err := json.Unmarshal(r.Contacts, &list); err != nil {
 				s.t.Fatal(err)
 			}
@@ -297,6 +304,30 @@ func TestPhoneMoves(t *testing.T) {
 	alice := l.baresip("home2", "", "alice", server2, "tcp", "")
 	calls(alice, moved, "sip:bob@"+domain)
 	results.passed(t, "baresip", "A phone moves to another network and transport: same instance, one registration", "TestPhoneMoves", "tcp")
+}
+
+// RFC 5626, 5: the program as edge proxy in front of itself as registrar. The phone behind it is called over its flow, and calls; when
+// the flow is gone the edge proxy says so, and the caller hears that the phone is not there.
+func TestEdgeProxy(t *testing.T) {
+	t.Parallel()
+	l := newLAN(t)
+	l.domain = server1 // a number needs no DNS
+	l.run("nat2", "ip", "route", "add", "default", "via", server2)
+	l.serve("alice", "bob")
+	edge := l.serveIn("nat2", "edge.test", "203.0.113.2", "192.168.77.1", "[proxy]\nedge = \""+server1+"\"\n")
+	alice := l.baresip("home1", "", "alice", server1, "udp", "")
+	bob := l.baresip("home2", "", "bob", "192.168.77.1", "tcp", ";sipnat=outbound")
+	if !regexp.MustCompile(`Path: <sip:A[^>]*@203.0.113.2:5060;lr;ob>`).MatchString(bob.out.String()) || !strings.Contains(bob.out.String(), "Require: outbound") {
+		t.Error("the registrar saw no edge proxy")
+	}
+	calls(alice, bob, "sip:bob@"+server1)
+	calls(bob, alice, "sip:alice@"+server1)
+	bob.stop()
+	waitFor(t, "loss of the flow", func() bool { return strings.Contains(edge.out.String(), "connection closed") })
+	alice.do("dial", "sip:bob@"+server1)
+	waitFor(t, "430 of the edge proxy", func() bool { return strings.Contains(edge.out.String(), "430 Flow Failed") })
+	waitFor(t, "480 for the caller", func() bool { return strings.Contains(alice.out.String(), "480 Temporarily Unavailable") })
+	results.passed(t, "baresip", "A phone behind an edge proxy, both the program: called over its flow, 480 when that is gone", "TestEdgeProxy", "tcp")
 }
 
 // linphone starts linphonec in a home, with the identity of dir ("" is a new one), and registers it.
