@@ -37,6 +37,14 @@ var plain = sync.OnceValues(func() (string, error) {
 // newVictim starts the program. Further keys of its [tls] table come before extra, which is more TOML.
 func newVictim(t *testing.T, tls, extra string, users ...string) *victim {
 	t.Helper()
+	s := prepareVictim(t, tls, extra, users...)
+	s.start()
+	return s
+}
+
+// prepareVictim does all but start it.
+func prepareVictim(t *testing.T, tls, extra string, users ...string) *victim {
+	t.Helper()
 	moreFiles()
 	s := prepareServer(t, domain, extra+"[log]\nlevel = \"error\"\n", users...)
 	path, err := plain()
@@ -49,7 +57,6 @@ func newVictim(t *testing.T, tls, extra string, users ...string) *victim {
 		t.Fatal(err)
 	}
 	s.file("signalbox.toml", strings.Replace(string(conf), "ca = \"ca.crt\"\n", "ca = \"ca.crt\"\n"+tls, 1))
-	s.start()
 	return &victim{server: s}
 }
 
@@ -70,18 +77,35 @@ type status struct {
 
 func (s *victim) status() (st status) {
 	s.t.Helper()
+	s.api("/v1/status", &st)
+	return st
+}
+
+// api asks on the control socket.
+func (s *victim) api(path string, into any) {
+	s.t.Helper()
 	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(s.dir, "data", "control.sock"))
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(filepath.Dir(s.database()), "control.sock"))
 	}}}
-	res, err := client.Get("http://signalbox/v1/status")
+	res, err := client.Get("http://signalbox" + path)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(res.Body).Decode(&st); err != nil {
+	if err := json.NewDecoder(res.Body).Decode(into); err != nil {
 		s.t.Fatal(err)
 	}
-	return st
+}
+
+// database is the path of the SQLite file that the configuration names.
+func (s *victim) database() string {
+	conf, err := os.ReadFile(s.conf)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(conf), `database = "sqlite:`)
+	path, _, _ := strings.Cut(rest, `"`)
+	return filepath.Join(s.dir, path)
 }
 
 // rss is the memory the program has, in KB.
