@@ -38,10 +38,15 @@ func (s *subscription) objection() string {
 	switch {
 	case !s.n.Users.Exists(s.aor.User, s.aor.Host):
 		return "noresource" // the account was removed
-	case !s.n.Users.Exists(s.watcher.User, s.watcher.Host), !s.n.allowed(s.watcher, s.aor):
+	case !s.n.Users.Exists(s.watcher.User, s.watcher.Host), !s.n.allowed(s.watcher, s.aor), s.loggedOut():
 		return "rejected"
 	}
 	return ""
+}
+
+// loggedOut: the device subscribed in the name of a user who is not there any more.
+func (s *subscription) loggedOut() bool {
+	return s.device != (wire.AOR{}) && !slices.ContainsFunc(s.n.Location.Lookup(s.watcher), func(b location.Binding) bool { return b.Device == s.device })
 }
 
 // reserve counts on for the next NOTIFY.

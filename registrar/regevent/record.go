@@ -15,6 +15,7 @@ type record struct {
 	Remote   string      `json:"remote"`
 	AOR      wire.AOR    `json:"aor"`
 	Watcher  wire.AOR    `json:"watcher"`
+	Device   wire.AOR    `json:"device,omitzero"`
 	Event    string      `json:"event"`
 	From     string      `json:"from"`
 	To       string      `json:"to"`
@@ -35,7 +36,7 @@ func (s *subscription) save(done func(error)) {
 		return
 	}
 	data, err := json.Marshal(record{
-		CallID: s.dialog.callID, Local: s.dialog.local, Remote: s.dialog.remote, AOR: s.aor, Watcher: s.watcher, Event: s.event, From: s.from, To: s.to,
+		CallID: s.dialog.callID, Local: s.dialog.local, Remote: s.dialog.remote, AOR: s.aor, Watcher: s.watcher, Device: s.device, Event: s.event, From: s.from, To: s.to,
 		Routes: s.routes, Secure: s.secure, Target: s.target.Raw, Instance: s.instance, Flow: s.flow, Seen: s.seen, Seq: s.seq, Version: s.version,
 	})
 	if err != nil {
@@ -57,7 +58,7 @@ func (n *Notifier) Restore(expires time.Time, data []byte) error {
 		return fmt.Errorf("regevent: subscription on disk: %w", err)
 	}
 	s := &subscription{
-		n: n, owner: n.Layer.NewOwner(), dialog: dialogID{r.CallID, r.Local, r.Remote}, aor: r.AOR, watcher: r.Watcher, event: r.Event, from: r.From, to: r.To,
+		n: n, owner: n.Layer.NewOwner(), dialog: dialogID{r.CallID, r.Local, r.Remote}, aor: r.AOR, watcher: r.Watcher, device: r.Device, event: r.Event, from: r.From, to: r.To,
 		routes: r.Routes, secure: r.Secure, target: target, instance: r.Instance, flow: r.Flow, seen: r.Seen, expires: expires, seq: r.Seq, version: r.Version,
 		full: true,
 	}

@@ -19,6 +19,7 @@ type request struct {
 	sub      *subscription // the one it is within; nil for a new one
 	aor      wire.AOR
 	watcher  wire.AOR
+	device   wire.AOR // that somebody added, on which the watcher is logged in and which subscribes in his name
 	identity auth.Identity
 	event    string
 	contact  wire.Address // without URI if there is none
@@ -108,7 +109,7 @@ func (r *request) authenticate() error {
 	if !ours {
 		realm = r.Domains.Primary()
 	} else if r.Vouches != nil && r.Vouches(r.tx.Flow, wire.AOR{}, from) && (r.sub == nil || r.sub.watcher == from) {
-		r.watcher = from
+		r.watcher, r.device = from, r.deviceOf(from)
 		return nil
 	}
 	id, refused := r.Auth.Verify(r.req, auth.Registrar, realm, r.tx.Flow.ID())
@@ -117,13 +118,23 @@ func (r *request) authenticate() error {
 	}
 	user := wire.AOR{User: id.User, Host: id.Realm}
 	if ours && from != user && r.Vouches != nil && r.Vouches(r.tx.Flow, user, from) {
-		user = from
+		user, r.device = from, r.deviceOf(from)
 	}
 	if !ours || from != user || r.sub != nil && r.sub.watcher != user {
 		return wire.Errorf(403, "", "regevent: %s sent From %s", user, r.req.From.URI.Raw)
 	}
 	r.watcher, r.identity = user, id
 	return nil
+}
+
+// deviceOf is the device on which a user is logged in over the flow of the request.
+func (r *request) deviceOf(user wire.AOR) wire.AOR {
+	for _, b := range r.Location.Lookup(user) {
+		if b.Flow == r.tx.Flow.ID() {
+			return b.Device
+		}
+	}
+	return wire.AOR{}
 }
 
 // authorize lets users watch their own registrations, and others where the policy allows it. Who may not, does not learn who exists. RFC 3680, 4.6

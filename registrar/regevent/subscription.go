@@ -17,6 +17,7 @@ type subscription struct {
 	dialog  dialogID
 	aor     wire.AOR // whose registrations
 	watcher wire.AOR // who subscribed
+	device  wire.AOR // that did so in his name, as long as he is logged in there; the zero value for a phone of his own
 	event   string   // the value of Event
 	from    string   // of NOTIFY: the To of SUBSCRIBE, with our tag
 	to      string   // of NOTIFY: the From of SUBSCRIBE
@@ -53,7 +54,7 @@ func (r *request) newSubscription(routes []string) *subscription {
 	s := &subscription{
 		n: r.Notifier, owner: r.Layer.NewOwner(),
 		dialog: dialogID{strings.Clone(req.CallID), tag, strings.Clone(req.From.Tag)},
-		aor:    cloneAOR(r.aor), watcher: cloneAOR(r.watcher),
+		aor:    cloneAOR(r.aor), watcher: cloneAOR(r.watcher), device: r.device,
 		event: strings.Clone(r.event), from: req.To.Raw + ";tag=" + tag, to: strings.Clone(req.From.Raw),
 		secure: req.URI.Scheme == "sips", busy: true,
 	}
@@ -174,7 +175,7 @@ func (s *subscription) next() {
 		s.forget("timeout")
 	}
 	switch wanted := s.full || len(s.changes) > 0 || s.ended != ""; {
-	case wanted && s.prompt:
+	case wanted && s.prompt, s.ended != "":
 		s.begin()
 	case wanted && !s.stranded && s.notBefore.Before(s.expires):
 		// Never on the goroutine that brings the change: it has registrations to write.

@@ -12,7 +12,7 @@ import (
 // way finds the flow to the subscriber: the one its SUBSCRIBE came on, through whatever NAT lies between; if that connection is gone, another one of the same phone. Nowhere else does a
 // NOTIFY go, whatever Contact and Record-Route say: nobody can aim ours at a third party (hardening 41). RFC 5626, 5.3
 func (s *subscription) way() (transport.Flow, bool) {
-	if hop, ok := s.direct(); ok && s.flow.Proto == wire.UDP {
+	if hop, ok := s.direct(); ok && hop.Proto == wire.UDP && hop.Addr != s.flow.Remote {
 		if f, err := s.n.Network.Dial(hop); err == nil {
 			return f, true
 		}
