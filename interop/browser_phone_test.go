@@ -27,10 +27,8 @@ func newDev(t *testing.T) *server {
 	startBrowser(t)
 	s := &server{t: t, dir: t.TempDir(), out: &output{}}
 	s.udp, s.tcp, s.tls, s.https = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
-	// A browser may take localhost for either family.
-	v4 := freeAddr(t)
-	turn := fmt.Sprintf("[%q, %q]", v4, "[::1]:"+portOf(v4))
-	s.conf = s.file("dev.toml", fmt.Sprintf("[media]\nwebrtc_udp = %s\n[turn]\nudp = %s\ntcp = %s\ntls = \"\"\n", portOf(freeAddr(t)), turn, turn))
+	turn := freeAddr(t)
+	s.conf = s.file("dev.toml", fmt.Sprintf("[media]\nwebrtc_udp = %s\n[turn]\nudp = %q\ntcp = %q\ntls = \"\"\n", portOf(freeAddr(t)), turn, turn))
 	s.cmd = exec.Command(program, "dev", "--data", filepath.Join(s.dir, "data"), "--config", s.conf, "--udp", s.udp, "--tcp", s.tcp, "--tls", s.tls, "--https", s.https)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
 	if err := s.cmd.Start(); err != nil {

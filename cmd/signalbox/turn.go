@@ -206,6 +206,9 @@ func (s *server) turnURIs(host string) (uris []string) {
 	if s.turn == nil {
 		return nil
 	}
+	if strings.EqualFold(host, "localhost") {
+		host = "127.0.0.1" // Chromium looks up no such name for media
+	}
 	if strings.Contains(host, ":") {
 		host = "[" + strings.Trim(host, "[]") + "]"
 	}

@@ -81,6 +81,7 @@ export class Line extends EventTarget {
   hangup() {
     this.#tone();
     if (this.#session && !this.#session.isEnded()) {
+      this.#change({declined: this.call?.state === 'incoming'});
       this.#session.terminate(this.call?.state === 'incoming' ? {status_code: 603} : {});
     } else {
       this.#set({call: null});

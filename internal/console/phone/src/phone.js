@@ -81,7 +81,7 @@ class Phone extends LitElement {
     this.known = JSON.parse(localStorage.getItem(this.#knownKey()) ?? '[]');
     this.line.addEventListener('change', () => this.#lineChanged());
     this.line.addEventListener('notice', e => this.#say(e.detail));
-    this.line.addEventListener('over', e => this.#remember(e.detail.who, e.detail.direction === 'out' ? 'you called' : e.detail.since ? 'called you' : 'missed call'));
+    this.line.addEventListener('over', e => this.#remember(e.detail.who, e.detail.direction === 'out' ? 'you called' : e.detail.since ? 'called you' : e.detail.declined ? 'you declined' : 'missed call'));
     this.line.addEventListener('message', e => this.#arrived(e.detail));
     this.line.start();
     this.#listDevices();
