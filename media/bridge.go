@@ -323,7 +323,7 @@ func (l *leg) mute() {
 	}
 }
 
-// sort tells a browser's media apart by their payload types, which are unique in a bundle of ours. RFC 8843, 9.2
+// sort tells a browser's media apart by their payload types, which are unique in a bundle of ours. RFC 8843
 func (l *leg) sort(matches []match) {
 	if l.browser == nil {
 		return
@@ -396,7 +396,7 @@ func (b *Bridge) reply(x *exchange, f *leg, matches []match) *sdp.Session {
 	return s
 }
 
-// intersect keeps of the first list what the second has too. RFC 8843, 7.3.1
+// intersect keeps of the first list what the second has too. RFC 8843
 func intersect(list, with []string) (both []string) {
 	for _, s := range list {
 		for _, w := range with {

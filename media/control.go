@@ -109,7 +109,7 @@ func (s *stream) tell(now time.Duration) {
 	s.sendRTCP(s.leg.e.origin.AppendReport(room[:0], ssrc, &sent, clock, block, cname, now))
 }
 
-// cname is the same for all that this server sends in a call: that is what a canonical name is for; it must not tell callers apart. RFC 7022, 4.2
+// cname is the same for all that this server sends in a call: that is what a canonical name is for; it must not tell callers apart. RFC 7022
 const cname = "signalbox"
 
 // sendRTCP enciphers and sends a compound packet.

@@ -25,7 +25,7 @@ const (
 	handshakeTime = 20 * time.Second
 
 	// keepDTLS is how long the handshake's end may be repeated, if its last packets were lost. Then its memory is given back: all
-	// that follows is SRTP. Retransmission timers are at 16 s by then. RFC 6347, 4.2.4
+	// that follows is SRTP. Retransmission timers are at 16 s by then. RFC 6347
 	keepDTLS = 20 * time.Second
 
 	// keyframeEvery bounds requests for a new picture: each costs the sender as much as a second of video.

@@ -54,7 +54,7 @@ type stream struct {
 	poller *udp.Poller
 
 	muxed       atomic.Bool   // RTCP goes to the RTP port. RFC 5761, 5.1.1
-	controlPort atomic.Uint32 // where the phone wants RTCP, if it said so. RFC 3605, 2.1
+	controlPort atomic.Uint32 // where the phone wants RTCP, if it said so. RFC 3605
 	peerKey     sdp.Crypto    // that decipher was made from; signalling's
 
 	source   atomic.Pointer[stream] // whose packets we send: who is asked for a new picture

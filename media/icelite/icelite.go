@@ -48,7 +48,7 @@ type Check struct {
 	conflict  bool // the peer thinks that we are in control
 }
 
-// Is tells whether a datagram looks like STUN. RFC 7983, 7
+// Is tells whether a datagram looks like STUN. RFC 7983
 func Is(b []byte) bool { return len(b) >= headerSize && b[0] < 4 }
 
 // Parse reads a connectivity check. What is not one, is malformed, or carries no proof, is not ok: nobody is answered who does not know a

@@ -101,5 +101,5 @@ func Reachable(a, signalled netip.Addr) bool {
 	return a.IsGlobalUnicast()
 }
 
-// shared address space of providers' NAT. RFC 6598, 7
+// shared address space of providers' NAT. RFC 6598
 var shared = netip.MustParsePrefix("100.64.0.0/10")

@@ -5,7 +5,7 @@ package relay
 
 import "encoding/binary"
 
-// Kind of a packet by its first bytes. RFC 7983, 7; RFC 5761, 4
+// Kind of a packet by its first bytes. RFC 7983; RFC 5761, 4
 type Kind uint8
 
 // What may come on one port.

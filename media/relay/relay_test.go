@@ -11,7 +11,7 @@ import (
 	"github.com/pion/rtp"
 )
 
-// RFC 7983, 7; RFC 5761, 4
+// RFC 7983; RFC 5761, 4
 func TestClassify(t *testing.T) {
 	pad := func(b ...byte) []byte { return append(b, make([]byte, 20)...) }
 	for _, tt := range []struct {

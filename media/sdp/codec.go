@@ -42,13 +42,13 @@ func (c *Codec) Same(o *Codec) bool {
 		return false
 	}
 	if strings.EqualFold(c.Name, "H264") {
-		// RFC 6184, 8.2.2: profile and packetization mode are symmetric, the level is not.
+		// RFC 6184: profile and packetization mode are symmetric, the level is not.
 		return c.h264Profile() == o.h264Profile() && c.param("packetization-mode", "0") == o.param("packetization-mode", "0")
 	}
 	return true
 }
 
-// h264Profile is profile_idc; absent is Baseline. RFC 6184, 8.1
+// h264Profile is profile_idc; absent is Baseline. RFC 6184
 func (c *Codec) h264Profile() string {
 	id := strings.ToLower(c.param("profile-level-id", "42000a"))
 	return id[:min(2, len(id))]

@@ -14,7 +14,7 @@ type Session struct {
 	ID, Version uint64     // of the o= line
 	Addr        netip.Addr // of the o= and the session's c= line
 	ICELite     bool       // RFC 8839, 5.3
-	Bundle      []string   // the mids of a=group:BUNDLE. RFC 8843, 7.1
+	Bundle      []string   // the mids of a=group:BUNDLE. RFC 8843
 	Media       []Media
 }
 
@@ -36,11 +36,11 @@ type Media struct {
 
 	Ufrag, Pwd  string // RFC 8839, 5.4
 	Fingerprint string // "sha-256 AB:CD:..."; the strongest we know. RFC 8122, 5
-	Setup       string // actpass, active, passive. RFC 4145, 4
+	Setup       string // actpass, active, passive. RFC 4145
 	Candidate   string // written only: our one host candidate. RFC 8839, 5.1
 	Crypto      []Crypto
 
-	SSRC  uint32 // written only, with CName; 0 writes none. RFC 5576, 4.1
+	SSRC  uint32 // written only, with CName; 0 writes none. RFC 5576
 	CName string
 }
 
@@ -82,7 +82,7 @@ func (d Direction) Sends() bool { return d&SendOnly != 0 }
 // Receives tells whether its author receives.
 func (d Direction) Receives() bool { return d&RecvOnly != 0 }
 
-// Rejected: port 0 turns a medium down (RFC 3264, 6), but not one that only waits for its bundle (RFC 8843, 6).
+// Rejected: port 0 turns a medium down (RFC 3264, 6), but not one that only waits for its bundle (RFC 8843).
 func (m *Media) Rejected() bool { return m.Port == 0 && !m.BundleOnly }
 
 // IsRTP tells whether the medium is RTP in any of its profiles.

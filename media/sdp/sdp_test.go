@@ -28,10 +28,10 @@ func TestParse(t *testing.T) {
 		{"session direction", "v=0\r\na=recvonly\r\nm=audio 4000 RTP/AVP 0\r\n", func(s *Session) any { return s.Media[0].Direction }, RecvOnly},
 		{"RFC 3264, 8.4: the null address is hold", simple + "c=IN IP4 0.0.0.0\r\n", func(s *Session) any { return s.Media[0].Direction }, SendOnly},
 		{"RFC 3264, 6: port 0", strings.Replace(simple, "4000", "0", 1), func(s *Session) any { return s.Media[0].Rejected() }, true},
-		{"RFC 8843, 6: bundle-only", strings.Replace(simple, "4000", "0", 1) + "a=bundle-only\r\n", func(s *Session) any { return s.Media[0].Rejected() }, false},
+		{"RFC 8843: bundle-only", strings.Replace(simple, "4000", "0", 1) + "a=bundle-only\r\n", func(s *Session) any { return s.Media[0].Rejected() }, false},
 		{"dynamic without rtpmap", "v=0\r\nm=audio 4000 RTP/AVP 96 0\r\n", func(s *Session) any { return len(s.Media[0].Codecs) }, 1},
 		{"feedback for all", "v=0\r\nm=video 4000 RTP/AVPF 96\r\na=rtpmap:96 VP8/90000\r\na=rtcp-fb:* nack pli\r\n", func(s *Session) any { return s.Media[0].Asks("nack pli") }, true},
-		{"RFC 3605, 2.1", simple + "a=rtcp:4007 IN IP4 192.0.2.9\r\n", func(s *Session) any { return s.Media[0].RTCP }, uint16(4007)},
+		{"RFC 3605", simple + "a=rtcp:4007 IN IP4 192.0.2.9\r\n", func(s *Session) any { return s.Media[0].RTCP }, uint16(4007)},
 		{"crypto", simple + "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:abc|2^31\r\n", func(s *Session) any { return s.Media[0].Crypto }, []Crypto{{2, "AES_CM_128_HMAC_SHA1_80", "abc"}}},
 		{"RFC 4568, 6.1: a master key index", simple + "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:abc|2^31|1:4\r\n", func(s *Session) any { return len(s.Media[0].Crypto) }, 0},
 		{"RFC 4568, 6.3: session parameters", simple + "a=crypto:2 AES_CM_128_HMAC_SHA1_80 inline:abc UNENCRYPTED_SRTP\r\n", func(s *Session) any { return len(s.Media[0].Crypto) }, 0},
@@ -96,7 +96,7 @@ func TestCommon(t *testing.T) {
 	}
 }
 
-// RFC 6184, 8.2.2: profile and packetization mode must be the same, the level need not.
+// RFC 6184: profile and packetization mode must be the same, the level need not.
 func TestH264(t *testing.T) {
 	c := func(fmtp string) *Codec { return &Codec{Name: "H264", Clock: 90000, Channels: 1, Fmtp: fmtp} }
 	for _, tt := range []struct {
