@@ -22,7 +22,7 @@ func FuzzContact(f *testing.F) {
 	w := newWorld(f)
 	defer w.close()
 	p := w.phone("alice", "192.0.2.1:5062")
-	g := &registration{Registrar: w.reg, req: p.request(), tx: &transaction.Server{Flow: p.line}}
+	g := &registration{Registrar: w.reg, req: p.request(), tx: &transaction.Server{Flow: p.line}, terms: w.reg.usualTerms()}
 	f.Fuzz(func(t *testing.T, value string) {
 		if strings.ContainsAny(value, "\r\n\x00") {
 			return // a message with these has been refused before

@@ -129,7 +129,7 @@ type registration struct {
 // ServeSIP processes one REGISTER (RFC 3261, 8.2.5) in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
 func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 	g := &registration{Registrar: r, tx: tx, req: tx.Request}
-	g.terms = terms{least: r.MinExpires, usual: r.DefaultExpires, most: r.MaxExpires, contacts: r.MaxContacts}
+	g.terms = r.usualTerms()
 	for _, step := range [...]func(*registration) error{
 		(*registration).inspect,         // RFC 3261, 8.2.1 and 8.2.2.2
 		(*registration).findDomain,      // RFC 3261, 10.3 step 1

@@ -21,6 +21,11 @@ type terms struct {
 	moving             policy.AddressChange
 }
 
+// usualTerms are the configuration's.
+func (c *Config) usualTerms() terms {
+	return terms{least: c.MinExpires, usual: c.DefaultExpires, most: c.MaxExpires, contacts: c.MaxContacts}
+}
+
 // consult asks the policy about one contact. Nobody is kept from leaving.
 func (g *registration) consult(c *contact, requested string) error {
 	if g.Logins != nil {

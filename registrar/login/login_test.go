@@ -353,6 +353,42 @@ func TestBegin(t *testing.T) {
 	})
 }
 
+// fullDisk fails every write.
+type fullDisk struct{ *database.Devices }
+
+func (fullDisk) WriteLogins(context.Context, []database.Login, []database.Login) error {
+	return errors.New("no space left on device")
+}
+
+// A login that cannot be written is refused, takes nobody's place, and ends no other.
+func TestDiskFull(t *testing.T) {
+	play(t, func(f *flat) {
+		f.must(f.begin(bob, tv, 0))
+		f.bind(bob, "sip:tv@192.0.2.10", on1(tv))
+		f.bind(tv, "sip:tv@192.0.2.10")
+		f.told()
+		f.Store = fullDisk{f.devices}
+		for range 3 {
+			var e *wire.Error
+			if err := f.begin(alice, tv, 2); !errors.As(err, &e) || e.Code != 500 {
+				t.Errorf("%v", err)
+			}
+		}
+		if err := f.Login(f.t.Context(), database.Login{User: carol, Device: tv}); err == nil {
+			t.Error("the administrator's login is taken")
+		}
+		if err := f.Logout(f.t.Context(), bob, tv); err == nil {
+			t.Error("logged out, until the next restart")
+		}
+		f.has(bob, "sip:tv@192.0.2.10 1h0m0s")
+		f.has(alice)
+		f.has(carol)
+		f.Store = f.devices // room again
+		f.must(f.begin(alice, tv, 2))
+		f.expect("afterwards", "alice tv login")
+	})
+}
+
 // A login whose device is lost lives on for its grace period, and goes on if the device is back.
 func TestGrace(t *testing.T) {
 	lose := func(now []location.Binding) []location.Binding {
