@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -73,6 +74,9 @@ func (l *streamListener) admit(tc *net.TCPConn) *conn {
 
 // admit enters an accepted connection, if there is room or one that has said nothing makes some.
 func (t *Transport) admit(c *conn) bool {
+	if c.id.Proto == wire.WS || c.id.Proto == wire.WSS {
+		c.passedOn = slices.ContainsFunc(t.config.Proxies, func(p netip.Prefix) bool { return p.Contains(c.id.Remote.Addr()) })
+	}
 	evicted, ok := t.conns.admit(c)
 	if evicted != nil {
 		t.dropped(c.id.Proto, Evicted)

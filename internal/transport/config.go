@@ -18,6 +18,8 @@ type Config struct {
 	// WS and WSS are the addresses of the http and https listeners that SIP over WebSocket comes by (RFC 7118). They are bound here and served by the
 	// caller's web server: see Web and WebSocket.
 	WS, WSS []string
+	// Proxies are web servers in front of ours, whose connections are many users': the limit of one address is not for them.
+	Proxies []netip.Prefix
 	// Advertise are the public addresses (at most one of each family) of a machine behind a one-to-one NAT, as in most clouds: they stand in Via and
 	// Record-Route in place of the machine's own.
 	Advertise []netip.Addr

@@ -34,8 +34,9 @@ type conn struct {
 	opened bool // Metrics.Opened was called; of the connection's goroutine
 
 	// The registry's own.
-	source *source
-	young  [2]*list.Element
+	source   *source
+	passedOn bool // by a web server in front of ours
+	young    [2]*list.Element
 
 	mu      sync.Mutex
 	ready   bool     // messages go to stream; until then they wait

@@ -63,7 +63,7 @@ func (r *registry) admit(c *conn) (evicted *conn, ok bool) {
 	addr := network(c.id.Remote.Addr())
 	s := r.sources[addr]
 	switch {
-	case s != nil && s.conns >= r.limits.PerAddress:
+	case s != nil && s.conns >= r.limits.PerAddress && !c.passedOn:
 		evicted, ok = oldest(&s.young)
 	case len(r.all) >= r.limits.Connections:
 		evicted, ok = oldest(&r.young)
@@ -76,7 +76,10 @@ func (r *registry) admit(c *conn) (evicted *conn, ok bool) {
 	if evicted != nil {
 		r.forget(evicted)
 	}
-	if s = r.sources[addr]; s == nil {
+	switch s = r.sources[addr]; {
+	case c.passedOn:
+		s = &source{} // nobody else's
+	case s == nil:
 		s = &source{}
 		r.sources[addr] = s
 	}
@@ -171,10 +174,18 @@ func (r *registry) forget(c *conn) {
 	}
 	r.removeYoung(c)
 	if c.source != nil {
-		if c.source.conns--; c.source.conns == 0 {
-			delete(r.sources, network(c.id.Remote.Addr()))
+		addr := network(c.id.Remote.Addr())
+		if c.source.conns--; c.source.conns == 0 && r.sources[addr] == c.source {
+			delete(r.sources, addr)
 		}
 	}
+}
+
+// comesFrom corrects where a connection that was passed on comes from, before it is a flow.
+func (r *registry) comesFrom(c *conn, addr netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.id.Remote = netip.AddrPortFrom(addr, c.id.Remote.Port())
 }
 
 // find returns the connection with that identity.

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -477,6 +478,57 @@ func TestWebSocketLimits(t *testing.T) {
 		t.Error("a dead flow is found")
 	}
 	dialWS(t, tr, nil)
+}
+
+// Connections that a web server in front of us passes on are many users': no limit of one address, and each flow comes from where its user is.
+func TestWebSocketPassedOn(t *testing.T) {
+	tr, r := begin(t, Config{Limits: Limits{PerAddress: 1}, Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	handler := tr.WebSocket(Origins{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		req.RemoteAddr = req.Header.Get("From-Address")
+		handler.ServeHTTP(w, req)
+	}))
+	defer srv.Close()
+	for _, user := range []string{"192.0.2.1:1", "192.0.2.2:2", "[2001:db8::1]:3", "nowhere"} {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		c, _, err := websocket.Dial(ctx, srv.URL, &websocket.DialOptions{Subprotocols: []string{"sip"}, HTTPHeader: http.Header{"From-Address": {user}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.CloseNow()
+		(&wsPhone{t, c}).send(websocket.MessageText, request(wsVia, "passed"))
+		h := r.next(t)
+		want := netip.MustParseAddr("127.0.0.1")
+		if a, err := netip.ParseAddrPort(user); err == nil {
+			want = a.Addr()
+		}
+		if got := h.flow.ID().Remote.Addr(); got != want || h.req.Via.Received != want.String() {
+			t.Errorf("%s came from %s, Via says %s", user, got, h.req.Via.Received)
+		}
+		if found, ok := tr.Find(h.flow.ID()); !ok || found != h.flow {
+			t.Errorf("%s is not found", user)
+		}
+	}
+	// A stranger's word for it counts nothing.
+	other, r2 := begin(t, Config{})
+	plain := other.WebSocket(Origins{})
+	direct := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		req.RemoteAddr = "192.0.2.1:1"
+		plain.ServeHTTP(w, req)
+	}))
+	defer direct.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	c, _, err := websocket.Dial(ctx, direct.URL, &websocket.DialOptions{Subprotocols: []string{"sip"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.CloseNow()
+	(&wsPhone{t, c}).send(websocket.MessageText, request(wsVia, "direct"))
+	if got := r2.next(t).flow.ID().Remote.Addr(); got != netip.MustParseAddr("127.0.0.1") {
+		t.Errorf("came from %s", got)
+	}
 }
 
 // WSS, and the good-bye of a server that stops.

@@ -72,7 +72,8 @@ func (w *webConn) Close() error {
 }
 
 // WebSocket is the handler of SIP over WebSocket (RFC 7118), for the path that pages connect to. It works in any web server; on listeners of Web
-// a message that is sent costs no goroutine. Whom it refuses it answers: 400 without the subprotocol sip, 403 to pages of foreign origins, 426 to
+// a message that is sent costs no goroutine. Of a connection that comes from one of Config.Proxies the request's RemoteAddr says where it
+// comes from: the caller knows which header tells. Whom it refuses it answers: 400 without the subprotocol sip, 403 to pages of foreign origins, 426 to
 // who does not ask for a WebSocket, 503 when the transport is closed. The handler returns when the connection ends; Close ends it.
 func (t *Transport) WebSocket(o Origins) http.Handler {
 	return &webSocket{t, o}
@@ -105,7 +106,7 @@ func (h *webSocket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.t.handlers.leave()
-	up := &upgrade{ResponseWriter: w, t: h.t, proto: protoOf(r)}
+	up := &upgrade{ResponseWriter: w, t: h.t, r: r}
 	ws, err := websocket.Accept(up, r, &websocket.AcceptOptions{
 		Subprotocols:       []string{subprotocol},
 		InsecureSkipVerify: true, // origins are checked
@@ -138,7 +139,7 @@ func offersSIP(r *http.Request) bool {
 type upgrade struct {
 	http.ResponseWriter
 	t       *Transport
-	proto   wire.Proto
+	r       *http.Request
 	carrier *carrier // nil if the connection was not let in
 }
 
@@ -148,9 +149,14 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if u.carrier = u.t.carry(nc, u.proto); u.carrier == nil {
+	if u.carrier = u.t.carry(nc, protoOf(u.r)); u.carrier == nil {
 		_ = nc.Close()
 		return nc, rw, nil
+	}
+	if c := u.carrier.c; c.passedOn {
+		if from, err := netip.ParseAddrPort(u.r.RemoteAddr); err == nil {
+			u.t.conns.comesFrom(c, from.Addr().Unmap())
+		}
 	}
 	// The web server may have read the beginning of the first frame already.
 	if early, _ := rw.Reader.Peek(rw.Reader.Buffered()); !u.carrier.heads.pass(early) {
