@@ -160,7 +160,9 @@ func (r *reader) binding(b *Binding, c clock) {
 	b.UserAgent = r.string()
 	b.Q = int(r.varint())
 	b.CSeq = uint32(r.count(math.MaxUint32))
-	b.RegID = int(r.varint())
+	if id := int(r.varint()); b.InstanceID != "" {
+		b.RegID = id // the first version wrote one that counts for nothing too (RFC 5626, 6)
+	}
 	updated := r.varint()
 	b.Updated = c.time(updated)
 	b.Expires = c.time(updated + r.varint())
