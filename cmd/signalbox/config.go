@@ -39,6 +39,7 @@ type configFile struct {
 	} `toml:"listen"`
 	Web struct {
 		Origins any `toml:"origins"` // as the listeners, but origins of web pages
+		Proxies any `toml:"proxies"` // the same, but addresses or networks
 	} `toml:"web"`
 	TLS struct {
 		Cert       any    `toml:"cert"` // as the listeners, but files
@@ -101,18 +102,19 @@ const levelTrace = slog.LevelDebug - 4
 // config is a checked configuration with all defaults filled in.
 type config struct {
 	domains        []string
-	aliases        []string     // addresses that count as the first domain (dev)
-	udp, tcp, tls  []string     // listen addresses, "IP:PORT" or ":PORT"
-	https, http    []string     // the same, for web pages and SIP over WebSocket
-	httpsUnasked   bool         // https is our default: nobody asked for it, so where the port is taken we do without
-	origins        []string     // whose web pages may connect, besides our own
-	advertise      []netip.Addr // at most one of each family
-	certs          []pair       // none: a local CA in the data directory
-	ca             string       // file: who signs other servers' certificates
-	clientCA       string       // file: who signs clients' certificates; "": they are not asked for one
-	clientRequired bool         // no connection without one
-	database       string       // path of the SQLite file
-	volatile       bool         // bindings are not stored
+	aliases        []string       // addresses that count as the first domain (dev)
+	udp, tcp, tls  []string       // listen addresses, "IP:PORT" or ":PORT"
+	https, http    []string       // the same, for web pages and SIP over WebSocket
+	httpsUnasked   bool           // https is our default: nobody asked for it, so where the port is taken we do without
+	origins        []string       // whose web pages may connect, besides our own
+	proxies        []netip.Prefix // of web servers in front of ours
+	advertise      []netip.Addr   // at most one of each family
+	certs          []pair         // none: a local CA in the data directory
+	ca             string         // file: who signs other servers' certificates
+	clientCA       string         // file: who signs clients' certificates; "": they are not asked for one
+	clientRequired bool           // no connection without one
+	database       string         // path of the SQLite file
+	volatile       bool           // bindings are not stored
 	inbound        string
 	sha256First    bool
 	allowPrivate   bool
@@ -186,6 +188,7 @@ func (k *checker) file(c *config, f *configFile) {
 	k.addresses("listen.http", f.Listen.HTTP, &c.http)
 	c.httpsUnasked = c.httpsUnasked && f.Listen.HTTPS == nil
 	k.origins(c, f.Web.Origins)
+	k.proxies(c, f.Web.Proxies)
 	k.advertise(c, f.Listen.Advertise)
 	k.tls(c, f)
 	k.store(c, f)
@@ -301,6 +304,20 @@ func (k *checker) origins(c *config, value any) {
 			continue
 		}
 		c.origins = append(c.origins, s.value)
+	}
+}
+
+func (k *checker) proxies(c *config, value any) {
+	for _, s := range k.list("web.proxies", value) {
+		p, err := netip.ParsePrefix(s.value)
+		if a, e := netip.ParseAddr(s.value); e == nil {
+			p, err = a.Unmap().Prefix(a.Unmap().BitLen())
+		}
+		if err != nil {
+			k.bad(s.key, "%q is not the address of a web server in front of this one: want \"IP\" or \"IP/BITS\"", s.value)
+			continue
+		}
+		c.proxies = append(c.proxies, p.Masked())
 	}
 }
 

@@ -54,6 +54,8 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:3:17: listen.udp[1]: :5060 is listed twice\n    udp = [\":5060\", \":5060\"]\n                    ^"},
 		{"all off", "domain = \"example.org\"\n[listen]\nudp = \"\"\ntcp = \"\"\ntls = \"\"\nhttps = \"\"\n",
 			"sb.toml:2:2: listen: everything is turned off: give at least one of udp, tcp, tls, https, http\n    [listen]\n     ^"},
+		{"web proxy", "domain = \"example.org\"\n[web]\nproxies = \"10.0.0.0/33\"\n",
+			"sb.toml:3:11: web.proxies: \"10.0.0.0/33\" is not the address of a web server in front of this one: want \"IP\" or \"IP/BITS\"\n    proxies = \"10.0.0.0/33\"\n              ^"},
 		{"origin", "domain = \"example.org\"\n[web]\norigins = [\"https://example.org\", \"example.org/phone\"]\n",
 			"sb.toml:3:35: web.origins[1]: \"example.org/phone\" is not the origin of a web page: want \"https://HOST\", \"https://HOST:PORT\", \"https://HOST:*\" or \"*\"\n" +
 				"    origins = [\"https://example.org\", \"example.org/phone\"]\n                                      ^"},

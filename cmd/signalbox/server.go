@@ -153,7 +153,7 @@ func (s *server) bindingChanged(aor wire.AOR, before, after []location.Binding, 
 // bind opens the listeners; nothing is read from them yet.
 func (s *server) bind(context.Context) (err error) {
 	c := transport.Config{
-		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls, WSS: s.config.https, WS: s.config.http,
+		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls, WSS: s.config.https, WS: s.config.http, Proxies: s.config.proxies,
 		Advertise: s.config.advertise,
 		Logger:    s.log,
 		Limits:    transport.Limits{Connections: s.config.limits.Connections, PerAddress: s.config.limits.ConnectionsPerAddress},

@@ -10,7 +10,9 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 
 	"signalbox/internal/transport"
@@ -109,6 +111,7 @@ func (s *server) guarded(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Permissions-Policy", "microphone=(self), camera=(self), geolocation=()")
 		// No Strict-Transport-Security: it would bind all ports of this host name, and forbid to look past the certificate of a local CA.
+		r = s.passedOn(r)
 		defer func() {
 			if v := recover(); v != nil {
 				if v != http.ErrAbortHandler {
@@ -119,6 +122,33 @@ func (s *server) guarded(next http.Handler) http.Handler {
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// passedOn lets a request that a web server in front of us has passed on come from where its user is. That server appends to X-Forwarded-For the
+// address it was asked from; what stands before it anybody could have written.
+func (s *server) passedOn(r *http.Request) *http.Request {
+	from, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || !s.isProxy(from.Addr()) {
+		return r
+	}
+	list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for _, text := range slices.Backward(list) {
+		addr, err := netip.ParseAddr(strings.TrimSpace(text))
+		if err != nil {
+			return r
+		}
+		if addr = addr.Unmap().WithZone(""); s.isProxy(addr) {
+			continue // one in front of the other
+		}
+		r = r.WithContext(r.Context())
+		r.RemoteAddr = netip.AddrPortFrom(addr, from.Port()).String()
+		return r
+	}
+	return r
+}
+
+func (s *server) isProxy(a netip.Addr) bool {
+	return slices.ContainsFunc(s.config.proxies, func(p netip.Prefix) bool { return p.Contains(a.Unmap()) })
 }
 
 // serveCA hands out the certificate of the local CA, for phones and browsers to trust.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -212,5 +213,31 @@ func TestWebPortTaken(t *testing.T) {
 	}
 	if !warned || !strings.Contains(lines.Text(), "udp 127.0.0.1:") || strings.Contains(lines.Text(), "https") {
 		t.Errorf("warned %v: %s", warned, lines.Text())
+	}
+}
+
+// X-Forwarded-For is believed of the web servers in front of us only, and of it only what they have written.
+func TestWebPassedOn(t *testing.T) {
+	s := &server{config: &config{proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32"), netip.MustParsePrefix("192.0.2.128/25")}}}
+	for _, tt := range []struct {
+		from string
+		said []string
+		want string
+	}{
+		{"127.0.0.1:1", []string{"203.0.113.1"}, "203.0.113.1:1"},
+		{"[::ffff:127.0.0.1]:1", []string{"203.0.113.1"}, "203.0.113.1:1"},
+		{"127.0.0.1:1", []string{"10.0.0.1, 203.0.113.1"}, "203.0.113.1:1"}, // the first one was there before
+		{"127.0.0.1:1", []string{"10.0.0.1", "2001:db8::1"}, "[2001:db8::1]:1"},
+		{"127.0.0.1:1", []string{"203.0.113.1, 192.0.2.200"}, "203.0.113.1:1"}, // two of them in a row
+		{"127.0.0.1:1", []string{"203.0.113.1, evil"}, "127.0.0.1:1"},
+		{"127.0.0.1:1", []string{"", " "}, "127.0.0.1:1"},
+		{"127.0.0.1:1", nil, "127.0.0.1:1"},
+		{"203.0.113.9:1", []string{"127.0.0.1"}, "203.0.113.9:1"},
+		{"203.0.113.9:1", []string{"192.0.2.1, 192.0.2.2"}, "203.0.113.9:1"},
+	} {
+		r := &http.Request{RemoteAddr: tt.from, Header: http.Header{"X-Forwarded-For": tt.said}}
+		if got := s.passedOn(r).RemoteAddr; got != tt.want {
+			t.Errorf("from %s, said to be %q: %s, want %s", tt.from, tt.said, got, tt.want)
+		}
 	}
 }
