@@ -199,7 +199,7 @@ func (c *call) mixed() bool {
 	return false
 }
 
-// retrySRTP tries a phone once more that has refused RTP: over TLS it is offered SRTP. RFC 8643, 3 offers both at once, which not every phone
+// retrySRTP tries a phone once more that has refused RTP: over TLS it is offered SRTP. RFC 8643 offers both at once, which not every phone
 // takes.
 func (b *branch) retrySRTP(code int) bool {
 	c := b.c

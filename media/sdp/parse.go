@@ -49,7 +49,6 @@ type parser struct {
 	s       *Session
 	common  Media  // what the session level says for all
 	m       *Media // nil at session level
-	cZero   bool   // c= of this medium is 0.0.0.0 or ::
 	maps    []Codec
 	fmtp    map[uint8]string
 	fb      map[int][]string // -1 for "*"
