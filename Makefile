@@ -1,11 +1,11 @@
-# build run test check gen fuzz bench interop bench-kamailio: see README.md.
+# build run test check gen fuzz bench interop soak bench-kamailio bench-overload bench-registrations: see README.md.
 
 GO       ?= go
 FUZZTIME ?= 10m
 BENCH    ?= .
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all build run test check gen fuzz bench interop bench-kamailio tools
+.PHONY: all build run test check gen fuzz bench interop soak bench-kamailio bench-overload bench-registrations tools
 
 all: build
 
@@ -64,3 +64,15 @@ interop: tools
 # Signalbox and Kamailio in turn, the same scenarios at the same rate. Arguments: make bench-kamailio ARGS='-rounds 5 -peak'
 bench-kamailio: tools
 	$(GO) run ./interop/bench $(ARGS)
+
+# What Signalbox makes of more calls than it can carry: docs/bench/overload.md.
+bench-overload: tools
+	$(GO) run ./interop/bench -overload -users 2000 $(ARGS)
+
+# Registrations that are on disk before their 200, and a million bindings: docs/bench/registrations.md.
+bench-registrations: tools
+	$(GO) run ./interop/bench -registrations $(ARGS)
+
+# Two hundred times kill -9, and as many power cuts, under registrations. About an hour.
+soak:
+	$(GO) test -vet=off -count 1 -timeout 3h -v -run 'TestKillUnderLoad|TestPowerCut|TestDiskFull' ./interop -soak 200

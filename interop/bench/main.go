@@ -26,6 +26,8 @@ func main() {
 	durable := flag.Bool("durable", false, "Signalbox commits every registration to disk before the 200 (Kamailio does not)")
 	peak := flag.Bool("peak", false, "also search the highest rate of calls without a failed one, and measure the delay at half of it")
 	overload := flag.Bool("overload", false, "offer Signalbox multiples of what it can carry, instead")
+	registrations := flag.Bool("registrations", false, "measure durable registrations and a million bindings, instead")
+	bindings := flag.Int("bindings", 1_000_000, "how many bindings -registrations loads; 0 leaves that out")
 	share := flag.Int("share", 40, "per cent of one core that the overloaded server gets")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -42,6 +44,12 @@ func main() {
 	fmt.Println(b.machine())
 	if *overload {
 		if err := b.overload(ctx, *share); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
+	if *registrations {
+		if err := b.registrations(ctx, []int{500, 1000, 2000, 3000, 5000}, *bindings); err != nil {
 			log.Fatal(err)
 		}
 		return
