@@ -6,6 +6,8 @@
 // owner of its server transaction, its client transactions and timers share that owner, so that no two of its events run at once and
 // none overtakes another.
 //
+// Every method is forwarded alike, those nobody knows and MESSAGE (RFC 3428, 6) too.
+//
 // The proxy keeps no dialogs. What later requests of a dialog need is signed into the Record-Route value (token.go), and who carries that
 // value is a member of that dialog and of nothing else (access.go).
 //

@@ -238,7 +238,7 @@ func (b *branch) copy(flow transport.Flow) *wire.Request {
 	b.recordPath(req, flow)
 	c.vouch(req) // RFC 3261, 16.6 step 5
 	b.limitBreadth(req)
-	c.pushVia(req, flow) // RFC 3261, 16.6 step 8; step 9, Content-Length, is wire.Append's
+	c.pushVia(req, flow) // RFC 3261, 16.6 step 8; RFC 3261, 16.6 step 9, Content-Length, is done by wire.Append
 	return req
 }
 

@@ -13,6 +13,7 @@ import (
 )
 
 // RFC 3261, 10.3: a challenge, then all bindings with expires, the date, and the proof that the server knows the password (RFC 7616, 3.5).
+// RFC 3261, 10.2.1: the phone adds a binding. RFC 3261, 20.17: the date is in GMT.
 func TestRegister(t *testing.T) {
 	play(t, func(w *world) {
 		p := w.phone("alice", "192.0.2.1:5062")
@@ -174,6 +175,7 @@ func TestRefused(t *testing.T) {
 }
 
 // RFC 3261, 10.3 step 7: which interval is granted. hardening 47: what is no number is an hour (RFC 3261, 10.2).
+// RFC 3261, 20.19: Expires is a number of seconds below 2**32.
 func TestIntervals(t *testing.T) {
 	for _, tt := range []struct{ contact, expires, want string }{
 		{"", "", "3600"},

@@ -55,6 +55,7 @@ func TestChallengeOldBaresip(t *testing.T) {
 }
 
 // RFC 3261, 22.4: both algorithms, both scopes; RFC 7616, 3.3: no algorithm means MD5.
+// RFC 3261, 22: Digest, as it is used in SIP.
 func TestVerify(t *testing.T) {
 	v := newVerifier(t)
 	for _, alg := range []string{"MD5", "SHA-256", "sha-256", ""} {
@@ -240,6 +241,7 @@ func TestURI(t *testing.T) {
 }
 
 // hardening 24: a request is accepted once; the next count, and one that was overtaken, is another request.
+// RFC 7616, 5.5: a request that was accepted once is not accepted again.
 func TestReplay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVerifier(t)
@@ -343,6 +345,7 @@ func TestHA1Length(t *testing.T) {
 
 // hardening 29: 10,000 wrong passwords for alice from one address: that is refused, with a time to come back, and alice logs in
 // from another. A request without credentials is never a failure.
+// RFC 3261, 21.4.4: a 403 would make the phone give up for good, a 503 heals.
 func TestBruteForce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		seen := 0

@@ -45,6 +45,7 @@ func hopsOf(t *testing.T, r *Resolver, uri string) []string {
 }
 
 // RFC 3263, 4.1 and 4.2: which transport, port and address a URI leads to.
+// RFC 3263, 4: of host, port, transport and scheme; a maddr stands for the host.
 func TestNextHops(t *testing.T) {
 	z := newZone(t,
 		`naptr.example.org. 60 IN NAPTR 20 10 "s" "SIP+D2U" "" _sip._udp.naptr.example.org.`,

@@ -48,7 +48,7 @@ func answerSTUN(b []byte, from netip.AddrPort) []byte {
 	} else {
 		answer = stunMapped(b, from)
 	}
-	if fingerprint {
+	if fingerprint { // RFC 8489, 7: in the answer too
 		answer = addFingerprint(answer)
 	}
 	return answer

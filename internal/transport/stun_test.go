@@ -24,6 +24,7 @@ func binding(attributes string) []byte {
 }
 
 // RFC 5626, 8: a binding request on the SIP port is answered with XOR-MAPPED-ADDRESS. The addresses and their masked forms are those of RFC 5769, 2.2 and 2.3.
+// RFC 8489, 5 and 14: header and attributes; RFC 8489, 14.2: the address, masked. RFC 5626, 3.5: a phone keeps its NAT open by it.
 func TestAnswerSTUN(t *testing.T) {
 	for _, tt := range []struct{ name, from, attributes, want string }{
 		{"IPv4", "192.0.2.1:32853", "", "0101000c2112a442" + stunID + "002000080001a147e112a643"},
@@ -63,6 +64,7 @@ func TestSTUNFingerprint(t *testing.T) {
 }
 
 // hardening 63: lengths that lie, at every place.
+// RFC 8489, 6.3: what breaks the rules is discarded in silence.
 func TestSTUNMalformed(t *testing.T) {
 	from := netip.MustParseAddrPort("192.0.2.1:32853")
 	whole := addFingerprint(binding("0006000161000000" + "80220000"))

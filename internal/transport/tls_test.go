@@ -33,6 +33,7 @@ func dialTLS(ca *LocalCA, a netip.AddrPort, name string) (net.Conn, error) {
 	return tls.Dial("tcp", a.String(), &tls.Config{RootCAs: ca.Pool(), ServerName: name})
 }
 
+// RFC 3261, 26.3.1: TLS, with a certificate of our domains.
 func TestTLSRequest(t *testing.T) {
 	ca := testCA(t)
 	tr, r := begin(t, Config{TLS: []string{"127.0.0.1:0"}, Certificate: ca.Certificate, ClientAuth: tls.RequestClientCert})
@@ -99,6 +100,7 @@ func sipURI(s string) *url.URL {
 
 // RFC 5922, 7.1 step 1: SIP URIs without a user are identities, DNS names only if there are none. RFC 5922, 7.2: whole names, no wildcards.
 // hardening 74: another name, an expired and a self-signed certificate are refused.
+// RFC 5922, 7.1 and 7.3: as a client we look for the domain that we called, and hang up before anything is sent when it is not there.
 func TestDialTLSVerifies(t *testing.T) {
 	ca := testCA(t)
 	a := authority{t, ca}

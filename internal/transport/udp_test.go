@@ -20,6 +20,7 @@ import (
 
 // RFC 3261, 18.2.1 and 18.2.2; RFC 3581, 4: received and rport are there before the receiver sees the request, and the answer leaves from the
 // address and port that was asked, to the port the Via asks for.
+// RFC 3261, 18: requests and responses over UDP.
 func TestUDPRequest(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", ":0"} {
 		t.Run(listen, func(t *testing.T) {

@@ -72,6 +72,7 @@ func sameMessage(t testing.TB, a, b Message) {
 	}
 }
 
+// RFC 3261, 7: start line, header fields, an empty line, a body.
 func TestParse(t *testing.T) {
 	m, err := Parse([]byte(benchInvite))
 	if err != nil {
@@ -181,6 +182,7 @@ func TestParseLenient(t *testing.T) {
 	}
 }
 
+// RFC 3261, 25: what the grammar does not allow.
 func TestParseErrors(t *testing.T) {
 	long := func(n int) string { return strings.Repeat("A", n) }
 	for _, tt := range []struct {

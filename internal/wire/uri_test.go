@@ -8,6 +8,7 @@ import (
 )
 
 // RFC 3261, 19.1.1 and 19.1.3.
+// RFC 3261, 19.1: scheme, user, host, port, parameters and headers.
 func TestParseURI(t *testing.T) {
 	for _, want := range []URI{
 		{Raw: "sip:alice@example.org", Scheme: "sip", User: "alice", Host: "example.org"},
@@ -151,6 +152,7 @@ func TestURIAddr(t *testing.T) {
 }
 
 // RFC 3261, 10.3 step 5.
+// RFC 3261, 19.1.2: what is escaped means the same as what is not, and comes back escaped where it must be.
 func TestDomainsAOR(t *testing.T) {
 	d := NewDomains([]string{"Example.org", "example.com"}, []string{"192.0.2.7", "[2001:db8::7]", "sip.example.net"})
 	for s, want := range map[string]AOR{
