@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -38,6 +39,9 @@ var errKilled = errors.New("stopped by a second signal")
 func (a *app) runServer(ctx context.Context, c *config, prepare func(context.Context, *server) error) error {
 	ballast := make([]byte, ballastSize)
 	defer runtime.KeepAlive(ballast)
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
