@@ -143,7 +143,7 @@ func (s *server) start(ctx context.Context) error {
 		return err
 	}
 	defer c.Close()
-	for i := range 100 {
+	for i := range 1200 { // a million bindings take a while to be read
 		fmt.Fprintf(c, "OPTIONS sip:%s SIP/2.0\r\nVia: SIP/2.0/UDP %s;rport;branch=z9hG4bKready%d\r\nMax-Forwards: 0\r\nFrom: <sip:ready@%s>;tag=r\r\nTo: <sip:%s>\r\nCall-ID: ready%d\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n", domain, c.LocalAddr(), i, domain, domain, i)
 		c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 		if n, err := c.Read(make([]byte, 2048)); err == nil && n > 0 {
