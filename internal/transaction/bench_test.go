@@ -3,6 +3,7 @@ package transaction
 import (
 	"log/slog"
 	"testing"
+	"time"
 
 	"signalbox/internal/wire"
 )
@@ -90,3 +91,33 @@ func BenchmarkRetransmission(b *testing.B) {
 		l.ReceiveRequest(f, req)
 	}
 }
+
+// BenchmarkRefuse is an INVITE refused for want of time, and the ACK to it: both are parsed, nothing is kept.
+func BenchmarkRefuse(b *testing.B) {
+	l := New(Config{Handler: handlerFunc(func(*Server) error { b.Error("served"); return nil }), Logger: slog.New(slog.DiscardHandler), Lag: func() time.Duration { return time.Second }})
+	defer l.Close()
+	l.overload.until.Store(int64(time.Hour))
+	f := &lastFlow{}
+	invite := wire.Append(nil, large("INVITE", 1))
+	l.ReceiveRequest(f, parse(b, string(invite)).(*wire.Request))
+	refused := parse(b, string(f.last)).(*wire.Response)
+	ack := wire.Append(nil, request("ACK", "bob@example.org>", "bob@example.org>;tag="+refused.To.Tag))
+	b.ReportAllocs()
+	for b.Loop() {
+		for _, raw := range [][]byte{invite, ack} {
+			msg, err := wire.Parse(raw)
+			if err != nil {
+				b.Fatal(err)
+			}
+			l.ReceiveRequest(f, msg.(*wire.Request))
+		}
+	}
+}
+
+// lastFlow keeps what was sent last.
+type lastFlow struct {
+	nullFlow
+	last []byte
+}
+
+func (f *lastFlow) Send(b []byte) error { f.last = b; return nil }
