@@ -81,15 +81,20 @@ func option(c *net.UDPConn, name, value int) (failed error) {
 // datagrams is a UDP socket of clients, read in batches, behind the gate. One goroutine reads it, that of pion/turn.
 type datagrams struct {
 	*net.UDPConn
-	s      *Server
-	reader *ipv4.PacketConn // its batches are good for both families
-	batch  []ipv4.Message
-	next   int // of those that were read
-	read   int
+	s        *Server
+	channels *channels
+	reader   *ipv4.PacketConn // its batches are good for both families
+	batch    []ipv4.Message
+	next     int // of those that were read
+	read     int
 }
 
 func newDatagrams(s *Server, c *net.UDPConn) *datagrams {
-	d := &datagrams{UDPConn: c, s: s, reader: ipv4.NewPacketConn(c), batch: make([]ipv4.Message, batch)}
+	local := c.LocalAddr().(*net.UDPAddr).AddrPort()
+	if s.channels[local] == nil {
+		s.channels[local] = &channels{clients: map[netip.AddrPort]*channelClient{}}
+	}
+	d := &datagrams{UDPConn: c, s: s, channels: s.channels[local], reader: ipv4.NewPacketConn(c), batch: make([]ipv4.Message, batch)}
 	for i := range d.batch {
 		d.batch[i].Buffers = [][]byte{make([]byte, maxFrame+1)} // one more, so that too long is seen
 	}
@@ -107,8 +112,11 @@ func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
 			if !ok || from.Port == 0 {
 				continue
 			}
-			addr, _ := netip.AddrFromSlice(from.IP)
-			ok, answer := d.s.gate.admit(frame, addr)
+			at := plain(from.AddrPort())
+			if d.channels.forward(frame, at, d.UDPConn) {
+				continue
+			}
+			ok, answer := d.s.gate.admit(frame, at.Addr())
 			if answer != nil {
 				_, _ = d.WriteTo(answer, from)
 			}

@@ -3,7 +3,8 @@
 // package main hands out to pages), what may be reached through it (no private network, and nothing of this machine but other relays and the media
 // bridge), and how much; and it keeps everything from the protocol that could hurt it: connections that say nothing, frames that do not end, floods.
 //
-// Package main starts one Server. The path of a packet is: datagrams.go or streams.go, gate.go, pion/turn, relay.go, and back.
+// Package main starts one Server. The path of a packet is: datagrams.go or streams.go, gate.go, pion/turn, relay.go, and back; on a
+// channel over UDP, datagrams.go, channels.go, relay.go, and back, without an allocation of memory of our own.
 //
 // What bounds it stands in limits.go.
 package turn

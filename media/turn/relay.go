@@ -49,9 +49,10 @@ func (g generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packet
 	if owner == nil {
 		return conn, public, nil
 	}
-	g.s.live.add(port)
+	opened := &relay{UDPConn: conn, s: g.s, Relay: r, port: port, owner: owner}
+	g.s.open(opened)
 	g.s.config.Metrics.allocated(c.UserID)
-	return &relay{UDPConn: conn, s: g.s, Relay: r, port: port, owner: owner}, public, nil
+	return opened, public, nil
 }
 
 // listen binds a port of the range: the one that is asked for, or one that nobody can guess.
@@ -93,9 +94,44 @@ type relay struct {
 	owner  *account
 	last   *net.UDPAddr // whom we heard last, so that a stream of packets makes no garbage
 	lastAt netip.AddrPort
+	client atomic.Pointer[channelClient]
+	buffer [channelHeader + maxFrame + 1]byte // room for a header before what is read
 	closed atomic.Bool
 
 	toPeers, toClient traffic
+}
+
+// open and shut keep the relays that there are; relayAt finds one by its address.
+func (s *Server) open(r *relay) {
+	s.relayMu.Lock()
+	defer s.relayMu.Unlock()
+	s.relays[relayKey{r.port, r.Public.Is6()}] = r
+	s.live.add(r.port)
+}
+
+func (s *Server) shut(r *relay) {
+	s.relayMu.Lock()
+	defer s.relayMu.Unlock()
+	delete(s.relays, relayKey{r.port, r.Public.Is6()})
+	if s.relays[relayKey{r.port, !r.Public.Is6()}] == nil {
+		s.live.remove(r.port)
+	}
+}
+
+func (s *Server) relayAt(a net.Addr) *relay {
+	at, ok := a.(*net.UDPAddr)
+	if !ok {
+		return nil
+	}
+	s.relayMu.Lock()
+	defer s.relayMu.Unlock()
+	return s.relays[relayKey{uint16(at.Port), at.IP.To4() == nil}]
+}
+
+// relayKey: each family has its own ports.
+type relayKey struct {
+	port uint16
+	ipv6 bool
 }
 
 // traffic is what passed one way.
@@ -103,32 +139,35 @@ type traffic struct{ packets, bytes, dropped atomic.Uint64 }
 
 // WriteTo sends to a peer that the client has a permission for. What may not be sent is lost, as datagrams are (RFC 8656, 11.2).
 func (r *relay) WriteTo(b []byte, to net.Addr) (int, error) {
-	peer := to.(*net.UDPAddr).AddrPort()
+	r.send(b, to.(*net.UDPAddr).AddrPort())
+	return len(b), nil
+}
+
+func (r *relay) send(b []byte, peer netip.AddrPort) {
 	addr := peer.Addr().Unmap()
 	if addr == r.Public || addr == r.Local {
 		// Of this machine only relays and the bridge are reached, and from within: not every NAT lets its own public address be used from inside.
 		if !r.s.peers.port(addr, peer.Port()) {
 			r.toPeers.dropped.Add(1)
-			return len(b), nil
+			return
 		}
 		addr = r.Local
 	}
 	if peer.Port() == 0 || !r.owner.toPeers.pass(r.s.clock.now(), len(b)) {
 		r.toPeers.dropped.Add(1)
-		return len(b), nil
+		return
 	}
 	r.toPeers.packets.Add(1)
 	r.toPeers.bytes.Add(uint64(len(b)))
 	if _, err := r.WriteToUDPAddrPort(b, netip.AddrPortFrom(addr, peer.Port())); err != nil {
 		r.toPeers.dropped.Add(1) // an ICMP error, or a full buffer
 	}
-	return len(b), nil
 }
 
-// ReadFrom brings what a peer has sent.
+// ReadFrom brings what a peer without a channel has sent. What comes from one that has is delivered on the way.
 func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
 	for {
-		n, from, err := r.ReadFromUDPAddrPort(b)
+		n, from, err := r.ReadFromUDPAddrPort(r.buffer[channelHeader:])
 		if err != nil {
 			return 0, nil, err // closed: nothing that belongs to one peer is reported on such a socket
 		}
@@ -138,14 +177,17 @@ func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		r.toClient.packets.Add(1)
 		r.toClient.bytes.Add(uint64(n))
+		addr := from.Addr().Unmap()
+		if addr == r.Local {
+			addr = r.Public // the peer is known to its friends by that
+		}
+		if c := r.client.Load(); c != nil && c.deliver(r.buffer[:], n, netip.AddrPortFrom(addr, from.Port())) {
+			continue
+		}
 		if from != r.lastAt {
-			addr := from.Addr().Unmap()
-			if addr == r.Local {
-				addr = r.Public // the peer is known to its friends by that
-			}
 			r.last, r.lastAt = &net.UDPAddr{IP: addr.AsSlice(), Port: int(from.Port()), Zone: addr.Zone()}, from
 		}
-		return n, r.last, nil
+		return copy(b, r.buffer[channelHeader:channelHeader+n]), r.last, nil
 	}
 }
 
@@ -154,7 +196,7 @@ func (r *relay) Close() error {
 	if r.closed.Swap(true) {
 		return nil
 	}
-	r.s.live.remove(r.port)
+	r.s.shut(r)
 	err := r.UDPConn.Close()
 	r.s.accounts.give(r.owner)
 	r.s.config.Metrics.freed(r.owner.user, Traffic{

@@ -125,6 +125,10 @@ type Server struct {
 	accounts    accounts
 	gate        gate
 	connections connections
+	channels    map[netip.AddrPort]*channels // by UDP address; complete before anything is served
+
+	relayMu sync.Mutex
+	relays  map[relayKey]*relay
 
 	udp, tcp, tls []netip.AddrPort
 	closers       []func() error // of listeners, until the protocol owns them
@@ -147,7 +151,7 @@ func New(c Config) (*Server, error) {
 	if c.Kbits == 0 {
 		c.Kbits = Kbits
 	}
-	s := &Server{config: c, clock: clock{time.Now()}}
+	s := &Server{config: c, clock: clock{time.Now()}, channels: map[netip.AddrPort]*channels{}, relays: map[relayKey]*relay{}}
 	s.peers = peers{relays: c.Relays, allowed: c.Allowed, own: c.Own, media: c.Media, live: &s.live}
 	s.accounts = accounts{limit: c.Allocations, rate: int64(c.Kbits) * 1000 / 8, users: map[string]*account{}}
 	s.gate = gate{s: s, seed: maphash.MakeSeed()}
@@ -180,6 +184,10 @@ func (s *Server) serve() (err error) {
 				}
 			},
 			OnAllocationCreated: func(from, to net.Addr, _, _, _ string, _ net.Addr, _ int) { s.connections.allocated(from, to, true) },
+			OnChannelCreated: func(from, to net.Addr, _, _, _ string, relayed, peer net.Addr, number uint16) {
+				s.bound(from, to, relayed, peer, number)
+			},
+			OnChannelDeleted:    func(from, to net.Addr, _, _, _ string, _, _ net.Addr, number uint16) { s.unbound(from, to, number) },
 			OnAllocationDeleted: func(from, to net.Addr, _, _, _ string) { s.connections.allocated(from, to, false) },
 		},
 		AllocationLifetime: allocationLife,
