@@ -19,12 +19,11 @@ const overloadSeconds = 20
 
 // offered is what became of calls offered at one rate.
 type offered struct {
-	rate                 int
-	made, refused, late  float64 // calls a second: made, refused, refused after the challenge
-	failed               int     // in all: neither made nor refused
-	p50, p99             float64 // ms from the INVITE with credentials to its 200
-	rssMB                float64
-	retransmitted, total int // messages of the callers
+	rate                int
+	made, refused, late float64 // calls a second: made, refused, refused after the challenge
+	failed              int     // in all: neither made nor refused
+	p50, p99            float64 // ms from the INVITE with credentials to its 200
+	rssMB               float64
 }
 
 // overload searches the rate of calls at which most are made, offers multiples of it, and then half of it: `make bench-overload`. The server gets share per cent of one
