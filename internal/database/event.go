@@ -98,7 +98,9 @@ func (db *DB) NewestEvent(ctx context.Context) (int64, error) {
 
 // eventRange is the cursors that are kept; 1 and 0 when there are none.
 func (db *DB) eventRange(ctx context.Context) (oldest, newest int64, err error) {
-	err = db.reader.QueryRowContext(ctx, "SELECT coalesce(min(first), 1), coalesce(max(first + count - 1), 0) FROM event").Scan(&oldest, &newest)
+	// Each by the index: min and max in one go would read every row.
+	err = db.reader.QueryRowContext(ctx, `SELECT coalesce((SELECT first FROM event ORDER BY first LIMIT 1), 1),
+		coalesce((SELECT first + count - 1 FROM event ORDER BY first DESC LIMIT 1), 0)`).Scan(&oldest, &newest)
 	return oldest, newest, err
 }
 
