@@ -43,23 +43,31 @@ func (c *call) findGRUU(aor wire.AOR, to leg) error {
 
 // checkContact refuses a dialog whose further requests would go to somebody else: a GRUU of ours in its Contact belongs to the sender. RFC 5627, 6.2
 func (c *call) checkContact() error {
-	if c.p.GRUU == nil || !makesDialog(c.req.CSeq.Method) {
+	if !makesDialog(c.req.CSeq.Method) {
 		return nil
 	}
-	contact := wire.Get(c.req, "Contact")
-	if !strings.Contains(contact, ";gr") {
-		return nil
-	}
-	a, err := wire.ParseAddress(contact)
-	if err != nil || !gruu.Is(a.URI) {
-		return nil
-	}
-	aor, ours := c.p.Domains.AOR(a.URI)
-	if !ours {
-		return nil
-	}
-	if of, ok := c.p.GRUU.Open(a.URI, aor); ok && of.AOR != c.user {
+	if of, ok := c.contactGRUU(); ok && of.AOR != c.user {
 		return wire.Errorf(403, "", "proxy: %s with the GRUU of %s as Contact", c.user, of.AOR)
 	}
 	return nil
+}
+
+// contactGRUU is the GRUU of ours by which the sender names itself.
+func (c *call) contactGRUU() (of gruu.Target, ok bool) {
+	if c.p.GRUU == nil {
+		return of, false
+	}
+	contact := wire.Get(c.req, "Contact")
+	if !strings.Contains(contact, ";gr") {
+		return of, false
+	}
+	a, err := wire.ParseAddress(contact)
+	if err != nil || !gruu.Is(a.URI) {
+		return of, false
+	}
+	aor, ours := c.p.Domains.AOR(a.URI)
+	if !ours {
+		return of, false
+	}
+	return c.p.GRUU.Open(a.URI, aor)
 }

@@ -85,7 +85,8 @@ func (p *Proxy) memberKey(host string, b *location.Binding) uint64 {
 	return h
 }
 
-// caller is the sender as a member of the dialog, if it has registered over the flow that it calls by.
+// caller is the sender as a member of the dialog, if it has registered over the flow that it calls by, or names itself by its GRUU: a phone that registers over
+// UDP may call over TCP, if its INVITE is large.
 func (c *call) caller() member {
 	if c.user == (wire.AOR{}) {
 		return member{}
@@ -95,6 +96,11 @@ func (c *call) caller() member {
 	for i := range bindings {
 		if bindings[i].Flow == id {
 			return c.p.memberOf(c.user, &bindings[i])
+		}
+	}
+	if of, ok := c.contactGRUU(); ok && of.AOR == c.user {
+		if bindings = c.p.instance(bindings, &of); len(bindings) > 0 {
+			return c.p.memberOf(c.user, &bindings[0])
 		}
 	}
 	return member{}

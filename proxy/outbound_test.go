@@ -147,6 +147,21 @@ func TestPathConnectsAgain(t *testing.T) {
 	})
 }
 
+// A phone registers over UDP and calls over TCP, because its INVITE is large (RFC 3261, 18.1.1): its GRUU still leads to it.
+func TestGRUUOverAnotherFlow(t *testing.T) {
+	play(t, func(w *world) {
+		alice := w.user("alice", "203.0.113.1:40001", wire.UDP, behindNAT, flowOf(urn2, 1, 0))
+		bob := w.user("bob", "192.0.2.2:5060", wire.UDP)
+		stream := w.phone("alice", "203.0.113.1:50001", wire.TCP)
+		stream.user = "alice"
+		_, called := establish(stream, "sip:bob@example.org", bob, "Contact: <"+w.public("alice", urn2)+">")
+		stream.flow.close()
+		called.sends("BYE")
+		alice.answers(alice.hearsRequest("BYE sip:alice@203.0.113.1:40001 "), 200)
+		bob.hears("200")
+	})
+}
+
 // RFC 5626, 5.3.2: a request in a dialog reaches the phone over the flow it has now, whichever that is, for caller and callee; the Request-URI stays.
 func TestDialogFollowsThePhone(t *testing.T) {
 	for _, tt := range []struct {

@@ -116,7 +116,7 @@ func (r *Registrar) ping() {
 		b := r.pinged(r.pings.whose(id), id)
 		if b != nil {
 			if flow, ok := r.pings.network.Find(id); ok {
-				_ = flow.Send(appendPing(nil, flow, b.Contact, r.Domains.Primary())) // lost like any datagram; the next one comes soon
+				_ = flow.Send(appendPing(make([]byte, 0, 512), flow, b.Contact, r.Domains.Primary())) // lost like any datagram; the next one comes soon
 			}
 		}
 		r.pings.again(id, b != nil)
