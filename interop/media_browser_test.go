@@ -60,6 +60,22 @@ func TestEcho(t *testing.T) {
 		page.wait("ended", nil)
 		results.passed(t, "JsSIP in Chromium", "echo@ answers with the caller's own tone", "TestEcho", "ws")
 	})
+	t.Run("video", func(t *testing.T) {
+		t.Parallel()
+		s := newWebServer(t, "", "alice")
+		page := openPage(t, s, jssip, "alice", "wss", 700)
+		page.eval(nil, `phone.call("sip:echo@`+domain+`", {video: true})`)
+		page.wait("confirmed", nil)
+		page.hears(700)
+		for deadline := time.Now().Add(patience); page.audio().Frames < 20; time.Sleep(200 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("the page sees nothing of itself: %+v", page.audio())
+			}
+		}
+		page.hangup()
+		page.wait("ended", nil)
+		results.passed(t, "JsSIP in Chromium", "echo@ answers with the caller's own tone and picture", "TestEcho", "wss")
+	})
 	for _, transport := range []string{"udp", "tls"} {
 		t.Run("baresip/"+transport, func(t *testing.T) {
 			t.Parallel()

@@ -92,9 +92,11 @@ func newPage(t testing.TB, codec string) *page {
 }
 
 // offer returns the page's offer, with its candidates.
-func (p *page) offer() []byte {
+func (p *page) offer() []byte { return p.offerAgain(nil) }
+
+func (p *page) offerAgain(options *webrtc.OfferOptions) []byte {
 	p.t.Helper()
-	d, err := p.pc.CreateOffer(nil)
+	d, err := p.pc.CreateOffer(options)
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -336,4 +338,39 @@ func TestEchoToBrowser(t *testing.T) {
 	page.hears(5)
 	stop()
 	echo.Close()
+}
+
+// RFC 8839, 4.4.1.1: a browser that changes its network restarts ICE; it is answered with new credentials, and its call goes on.
+func TestICERestart(t *testing.T) {
+	e := newEngine(t)
+	echo := e.NewEcho(browserSide, func(why string) { t.Errorf("ended: %s", why) })
+	page := newPage(t, webrtc.MimeTypeOpus)
+	first := must[[]byte](t)(echo.Answer(page.offer()))
+	page.accept(first)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go page.speak(ctx, 6)
+	page.hears(6)
+	second := must[[]byte](t)(echo.Answer(page.offerAgain(&webrtc.OfferOptions{ICERestart: true})))
+	if ufrag(first) == ufrag(second) || ufrag(second) == "" {
+		t.Errorf("the answer to a restart has ufrag %q, the one before %q", ufrag(second), ufrag(first))
+	}
+	page.accept(second)
+	for len(page.heard) > 0 {
+		<-page.heard
+	}
+	page.hears(6)
+	stop()
+	echo.Close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.browsers) != 0 {
+		t.Errorf("%d names are left on the port", len(e.browsers))
+	}
+}
+
+func ufrag(sdp []byte) string {
+	_, rest, _ := strings.Cut(string(sdp), "a=ice-ufrag:")
+	value, _, _ := strings.Cut(rest, "\r\n")
+	return value
 }

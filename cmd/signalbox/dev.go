@@ -223,7 +223,7 @@ func (a *app) welcome(ctx context.Context, s *server) error {
 	if s.turn != nil || s.media != nil {
 		line("Media", "%s", strings.Join(slices.DeleteFunc([]string{s.mediaPorts(), s.turnPorts()}, func(p string) bool { return p == "" }), ", "))
 	}
-	line("Try", "register both, then call %s from %s or send a message", users[1].name, users[0].name)
+	line("Try", "call echo and hear yourself; register both, then call %s from %s or send a message", users[1].name, users[0].name)
 	if s.localCA != nil {
 		line("TLS", "phones that check certificates want %s", relative(filepath.Join(s.config.dataDir(), "tls", "ca.crt")))
 	}
