@@ -152,7 +152,7 @@ func (g *registration) mayTell(b *location.Binding) bool {
 }
 
 // answerIdentities says who may be used in From over this flow (RFC 7315, 4.1.2.2): the user who has logged in; for a device itself and everybody on
-// it. A plain phone knows, and is not told.
+// it. A phone that is an instance with an address of its own is told too; a plain one knows.
 func (g *registration) answerIdentities(res *wire.Response) {
 	if g.Logins == nil {
 		return
@@ -166,7 +166,7 @@ func (g *registration) answerIdentities(res *wire.Response) {
 		return
 	}
 	for i := range g.contacts {
-		if g.contacts[i].device != (wire.AOR{}) {
+		if c := &g.contacts[i]; c.device != (wire.AOR{}) || c.instance != "" && g.options&knowsGRUU != 0 {
 			wire.Add(res, "P-Associated-URI", "<"+g.aor.String()+">")
 			return
 		}

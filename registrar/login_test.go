@@ -383,3 +383,20 @@ max_devices = 5
 	defer h.close()
 	benchRegister(b, h.world)
 }
+
+// RFC 7315, 4.1.2.2: whoever gets a GRUU hears what it belongs to; a plain phone gets the plain answer.
+func TestIdentityOfAPhone(t *testing.T) {
+	playHouse(t, "", func(h *house) {
+		p := h.phone("alice", "192.0.2.1:5060")
+		for lines, want := range map[string]string{
+			"Contact: <sip:alice@192.0.2.1>;" + otherInstance + "\nSupported: gruu": "<sip:alice@example.org>",
+			"Contact: <sip:alice@192.0.2.1>;" + otherInstance:                       "",
+			"Contact: <sip:alice@192.0.2.1>":                                        "",
+		} {
+			res := p.expect(200, strings.Split(lines, "\n")...)
+			if got := wire.Get(res, "P-Associated-URI"); got != want {
+				t.Errorf("%s: %q, want %q", lines, got, want)
+			}
+		}
+	})
+}

@@ -109,8 +109,10 @@ func (g *registration) facts(c *contact) policy.Facts {
 	if g.door.byDevice {
 		f.Door = policy.ByDevice
 	}
-	if device, ok := g.Logins.Device(f.Device); ok {
-		f.Kind = device.Kind
+	if f.Device != (wire.AOR{}) {
+		if device, ok := g.Logins.Device(f.Device); ok {
+			f.Kind = device.Kind
+		}
 	}
 	return f
 }
@@ -147,7 +149,7 @@ func (g *registration) mayReplace(b *location.Binding) error {
 
 // limitDevices keeps a user within the devices that the policy allows. It counts instances; a phone without one counts by its contact.
 func (g *registration) limitDevices(now, after []location.Binding) ([]location.Binding, error) {
-	if g.terms.devices == 0 && g.terms.multi == policy.Several {
+	if len(after) < 2 || g.terms.devices == 0 && g.terms.multi == policy.Several {
 		return after, nil
 	}
 	added, count := 0, 0
@@ -182,7 +184,7 @@ func (g *registration) limitDevices(now, after []location.Binding) ([]location.B
 func sameDevice(bindings []location.Binding, b *location.Binding) bool {
 	for i := range bindings {
 		other := &bindings[i]
-		if b.InstanceID != "" && other.InstanceID == b.InstanceID || b.InstanceID == "" && other.InstanceID == "" && other.Contact.Equal(b.Contact) {
+		if b.InstanceID != "" && other.InstanceID == b.InstanceID || b.InstanceID == "" && other.InstanceID == "" && (other.Contact.Raw == b.Contact.Raw || other.Contact.Equal(b.Contact)) {
 			return true
 		}
 	}
