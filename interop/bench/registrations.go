@@ -92,7 +92,7 @@ func (b *bench) million(ctx context.Context, bindings int) error {
 	if err := srv.start(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("- kill -9, then serving again after %.1f s: RSS %.0f MB, peak %.0f MB\n", time.Since(begin).Seconds(), srv.rssMB(), srv.peakMB())
+	fmt.Printf("- kill -9, then serving again after %.1f s, %.1f s of CPU: RSS %.0f MB, peak %.0f MB\n", time.Since(begin).Seconds(), srv.cpu()/1e6, srv.rssMB(), srv.peakMB())
 	info, err := os.Stat(b.path("data/signalbox.db"))
 	if err != nil {
 		return err
