@@ -339,7 +339,7 @@ func TestDialRefused(t *testing.T) {
 		_ = f.Send([]byte("x"))
 		told := make(chan error, 1)
 		f.OnClose(func(err error) { told <- err })
-		if err := <-told; !errors.Is(err, unix.ECONNREFUSED) {
+		if err := <-told; !errors.Is(err, unix.ECONNREFUSED) || !errors.Is(err, ErrConnect) {
 			t.Errorf("told %v", err)
 		}
 	}
