@@ -2,6 +2,7 @@ package interop
 
 import (
 	"bytes"
+	"context"
 	"crypto/md5"
 	"encoding/hex"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/coder/websocket"
 )
 
 // tortureOutcomes is what the running server, responsible for the domain example.com and open to callers from elsewhere, does with each message of
@@ -86,7 +89,7 @@ var tortureOutcomes = []struct{ file, udp, why string }{
 	{"rfc5118/ipv6-correct-abnf-2-colons", "407", "RFC 5118, 4.10: well formed; for another domain"},
 }
 
-// hardening 17: every message of RFC 4475 and RFC 5118 against the running server, over UDP and, as far as it can be framed, over TCP.
+// hardening 17: every message of RFC 4475 and RFC 5118 against the running server, over UDP and WebSocket and, as far as it can be framed, over TCP.
 func TestTorture(t *testing.T) {
 	s := newServerFor(t, "example.com", "[auth]\ninbound = \"any\"\n", "user", "UserB", "user;par=u@example.net", "vivekg")
 	phone := newTorturePhone(t)
@@ -99,7 +102,7 @@ func TestTorture(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, network := range []string{"udp", "tcp"} {
+		for _, network := range []string{"udp", "tcp", "ws"} {
 			t.Run(tt.file+"/"+network, func(t *testing.T) {
 				want := tt.udp
 				if network == "tcp" {
@@ -114,6 +117,14 @@ func TestTorture(t *testing.T) {
 						want = "400" // no Content-Length: the stream cannot be framed (RFC 3261, 18.3)
 					}
 				}
+				if network == "ws" { // framed as a datagram is (RFC 7118, 5), answered over its connection
+					switch tt.file {
+					case "rfc4475/regaut01":
+						want = "482"
+					case "rfc4475/test":
+						want = "400"
+					}
+				}
 				got := s.torture(t, phone, network, ownBranch(raw, network))
 				if got != want {
 					t.Errorf("got %s, want %s: %s", got, want, tt.why)
@@ -123,6 +134,7 @@ func TestTorture(t *testing.T) {
 	}
 	results.passed(t, "RFC 4475 and RFC 5118", "All torture messages: forwarded intact, dropped, or answered as the RFC says", "TestTorture", "udp")
 	results.passed(t, "RFC 4475 and RFC 5118", "All torture messages: forwarded intact, dropped, or answered as the RFC says", "TestTorture", "tcp")
+	results.passed(t, "RFC 4475 and RFC 5118", "All torture messages: forwarded intact, dropped, or answered as the RFC says", "TestTorture", "ws")
 }
 
 // torturePhone is where the callees are registered: it keeps what it is sent, by Call-ID, and declines it.
@@ -254,6 +266,7 @@ func (s *server) torture(t *testing.T, phone *torturePhone, network string, raw 
 
 // ownBranch makes the topmost branch unique: several of the messages share one, and would be retransmissions of each other.
 func ownBranch(raw []byte, network string) []byte {
+	raw = bytes.Replace(raw, []byte("\r\nCall-ID: longreq."), fmt.Appendf(nil, "\r\nCall-ID: %s-longreq.", network), 1) // has no branch on top
 	at := branchValue.FindIndex(raw)
 	if at == nil {
 		return raw
@@ -261,12 +274,20 @@ func ownBranch(raw []byte, network string) []byte {
 	return slices.Concat(raw[:at[1]], fmt.Appendf(nil, "-%s%d", network, rand.Uint32()), raw[at[1]:])
 }
 
-var branchValue = regexp.MustCompile(`(?i)branch\s*=\s*z9hG4bK[^;,\s]+`)
+var branchValue = regexp.MustCompile(`(?i)branch\s*=\s*[a-z0-9][^;,\s]*`)
 
 // torturer is a connection that hears the answer. Over UDP the answer goes to the source address and the port of the Via (RFC 3261, 18.2.2), so the
 // socket has that port, on a loopback address of its own.
 func (s *server) torturer(t *testing.T, network string, raw []byte) net.Conn {
 	t.Helper()
+	if network == "ws" {
+		c, _, err := websocket.Dial(t.Context(), s.url("ws"), &websocket.DialOptions{Subprotocols: []string{"sip"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.CloseNow() })
+		return &webSocket{conn: c}
+	}
 	local, target := net.Addr(nil), s.tcp
 	if network == "udp" {
 		port := 5060
@@ -282,6 +303,26 @@ func (s *server) torturer(t *testing.T, network string, raw []byte) net.Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+// webSocket is a connection of messages: each Write is one, and each Read.
+type webSocket struct {
+	net.Conn
+	conn  *websocket.Conn
+	until time.Time
+}
+
+func (w *webSocket) SetReadDeadline(t time.Time) error { w.until = t; return nil }
+
+func (w *webSocket) Write(b []byte) (int, error) {
+	return len(b), w.conn.Write(context.Background(), websocket.MessageBinary, b)
+}
+
+func (w *webSocket) Read(b []byte) (int, error) {
+	ctx, cancel := context.WithDeadline(context.Background(), w.until)
+	defer cancel()
+	_, msg, err := w.conn.Read(ctx)
+	return copy(b, msg), err
 }
 
 // alive: the global pass rule of hardening: the next OPTIONS is answered.
