@@ -56,6 +56,8 @@ type Contact struct {
 	Created   time.Time `json:"created"`
 	Updated   time.Time `json:"updated"`
 	Instance  string    `json:"instance,omitempty"`
+	RegID     int       `json:"reg_id,omitempty"` // of a flow: RFC 5626, 6
+	Path      []string  `json:"path,omitempty"`   // proxies it is reached by: RFC 3327, 5.3
 	UserAgent string    `json:"user_agent,omitempty"`
 	CallID    string    `json:"call_id"`
 	CSeq      uint32    `json:"cseq"`
@@ -80,6 +82,8 @@ func contactOf(b location.Binding, now time.Time) Contact {
 		Created:   b.Created,
 		Updated:   b.Updated,
 		Instance:  b.InstanceID,
+		RegID:     b.RegID,
+		Path:      b.Path,
 		UserAgent: b.UserAgent,
 		CallID:    b.CallID,
 		CSeq:      b.CSeq,
