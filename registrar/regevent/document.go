@@ -53,7 +53,7 @@ func (d *document) begin() []byte {
 	b := make([]byte, 0, 1024)
 	b = append(b, `<?xml version="1.0" encoding="UTF-8"?>`+"\r\n"+`<reginfo xmlns="urn:ietf:params:xml:ns:reginfo"`...)
 	if d.gruus != nil {
-		b = append(b, ` xmlns:gr="urn:ietf:params:xml:ns:gruuinfo"`...) // RFC 5628, 7
+		b = append(b, ` xmlns:gr="urn:ietf:params:xml:ns:gruuinfo"`...) // RFC 5628, 5
 	}
 	b = append(b, ` version="`...)
 	b = strconv.AppendUint(b, uint64(d.version), 10)

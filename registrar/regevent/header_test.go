@@ -27,7 +27,7 @@ func code(err error) int {
 	return 0
 }
 
-// RFC 6665, 8.2.1: one package, compared byte by byte; id is kept, other parameters are not.
+// RFC 6665, 8.2.1 and 3.1.2; RFC 3680, 4.1: one package, compared byte by byte; id is kept, other parameters are not.
 func TestReadEvent(t *testing.T) {
 	for header, want := range map[string]string{
 		"Event: reg\r\n":                 "reg",

@@ -136,7 +136,7 @@ func (s *subscription) tellAll(began bool) {
 	s.next()
 }
 
-// tell sends changes, as soon as the pace allows.
+// tell sends what has changed, and only that, as soon as the pace allows. RFC 3680, 4.7.2
 func (s *subscription) tell(list []change) {
 	if s.detached {
 		return
