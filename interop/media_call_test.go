@@ -204,6 +204,28 @@ func TestSilentPhone(t *testing.T) {
 	results.passed(t, "JsSIP in Chromium and a plain RTP phone", "A phone falls silent: the bridge ends the call on both sides", "TestSilentPhone", "udp")
 }
 
+// When the server stops, the media of a bridged call are gone: it says so to both sides before it goes.
+func TestServerStops(t *testing.T) {
+	t.Parallel()
+	s := newWebServer(t, "", "alice", "bob")
+	alice := openPage(t, s, jssip, "alice", "ws", 440)
+	bob := newHandset(t, s, "bob")
+	alice.call("bob")
+	invite := bob.expect("INVITE")
+	bob.aim(invite)
+	bob.respond(invite, 200, "OK", bob.sdp("sendrecv"))
+	bob.expect("ACK")
+	bob.speak(1000)
+	alice.hears(1000)
+	s.stop()
+	bye := bob.expect("BYE")
+	if !strings.Contains(bye.get("Reason"), "stopping") {
+		t.Errorf("Reason: %s", bye.get("Reason"))
+	}
+	alice.wait("ended", nil)
+	results.passed(t, "JsSIP in Chromium and a plain RTP phone", "The server stops: a bridged call ends on both sides", "TestServerStops", "udp")
+}
+
 // inviteAgain answers the challenge to an INVITE and returns its 200.
 func (h *handset) inviteAgain(uri, callID string) message {
 	return h.challenged("INVITE", uri, "<"+uri+">", callID, "", "")
