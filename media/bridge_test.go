@@ -129,6 +129,28 @@ func TestForkKeepsTheAnswer(t *testing.T) {
 	b.Close()
 }
 
+// RFC 3264, 8: an offer in the words of an earlier one is a new offer all the same: the other side has been put on hold meanwhile.
+func TestSameWordsAgain(t *testing.T) {
+	e := newEngine(t)
+	b := e.NewBridge(phoneSide, nil)
+	leg := must[int](t)(b.Branch(phoneSide))
+	caller, callee := newDesk(t), newDesk(t)
+	must[[]byte](t)(b.Offer(0, leg, caller.sdp("0", "")))
+	must[[]byte](t)(b.Answer(leg, 0, callee.sdp("0", "")))
+	b.Choose(leg)
+	must[[]byte](t)(b.Offer(leg, 0, callee.sdp("0", "a=sendonly\r\n")))
+	must[[]byte](t)(b.Answer(0, leg, caller.sdp("0", "a=recvonly\r\n")))
+	must[[]byte](t)(b.Offer(0, leg, caller.sdp("0", "")))
+	answer := must[[]byte](t)(b.Answer(leg, 0, callee.sdp("0", "a=sendonly\r\n")))
+	if !bytes.Contains(answer, []byte("a=sendonly")) {
+		t.Errorf("the answer is\n%s", answer)
+	}
+	if again := must[[]byte](t)(b.Answer(leg, 0, callee.sdp("0", "a=sendonly\r\n"))); !bytes.Equal(again, answer) {
+		t.Errorf("the same answer, repeated, is\n%s", again)
+	}
+	b.Close()
+}
+
 // Phones that fall silent are noticed; phones on hold may be silent.
 func TestSilence(t *testing.T) {
 	e := newEngine(t, func(c *Config) { c.Timeout = time.Second })

@@ -59,7 +59,7 @@ func (b *Bridge) hear(f *leg, body []byte) (*exchange, error) {
 		}
 		x.media[line] = *m
 	}
-	if f.offered != string(body) || f.offered == "" {
+	if b.up || f.offered != string(body) || f.offered == "" { // the branches of a fork get one offer; later the same words are a new one
 		f.offered, f.answer = string(body), nil
 		f.asks++
 		if f.browser != nil {
