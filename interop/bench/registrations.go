@@ -100,7 +100,7 @@ func (b *bench) million(ctx context.Context, bindings int) error {
 	out, err := exec.Command("curl", "-s", "--unix-socket", filepath.Join(b.dir, "data/control.sock"), "http://signalbox/v1/status").Output()
 	_, count, _ := strings.Cut(string(out), `"registrations":`)
 	count, _, _ = strings.Cut(count, ",")
-	fmt.Printf("- addresses registered: %s; database %d MB\n", count, info.Size()>>20)
+	fmt.Printf("- bindings: %s; database %d MB\n", count, info.Size()>>20)
 	return err
 }
 
