@@ -153,6 +153,7 @@ func (b *Bridge) silent(why string) {
 		if report := b.e.config.Metrics.Silent; report != nil {
 			report()
 		}
+		b.e.log.Info("call ended by the media bridge", "why", why)
 		if b.ended != nil {
 			go b.ended(why)
 		}

@@ -43,16 +43,23 @@ func (l *Latch) Expect(promised netip.AddrPort, signalled netip.Addr, now time.D
 // Locked is the address the phone was found at, or the zero AddrPort.
 func (l *Latch) Locked() netip.AddrPort { return l.locked }
 
-// Target is where to send before the phone was found: what it promised, unless that leads where the phone cannot be. Nobody may make us send into our own
-// machine or network who does not speak to us from there.
+// Target is where to send: where the phone was found or, before that, what it promised, unless that leads where the phone cannot be. Nobody may make us send
+// into our own machine or network who does not speak to us from there.
 func (l *Latch) Target() netip.AddrPort {
-	if l.locked.IsValid() {
+	if l.locked.IsValid() && (l.exact || !l.near()) {
 		return l.locked
 	}
 	if l.promised.Port() == 0 || !Reachable(l.promised.Addr(), l.signalled) {
 		return netip.AddrPort{}
 	}
 	return l.promised
+}
+
+// near: there is no NAT between, since the phone's own address, a private one, is what we see. It may send from another port than it listens on, but it
+// knows where it listens.
+func (l *Latch) near() bool {
+	a := l.promised.Addr()
+	return a == l.signalled && (a.IsPrivate() || a.IsLoopback())
 }
 
 // Accept tells whether a packet is the phone's. moved is true when it changed where to send.

@@ -149,6 +149,15 @@ func TestLatch(t *testing.T) {
 			}
 		})
 	}
+	near := Latch{}
+	lan := netip.MustParseAddrPort("10.0.0.9:4000")
+	near.Expect(lan, lan.Addr(), 0)
+	for seq := range uint16(5) {
+		near.Accept(netip.MustParseAddrPort("10.0.0.9:5000"), 5, seq, time.Second)
+	}
+	if !near.Locked().IsValid() || near.Target() != lan {
+		t.Errorf("a phone without NAT that sends from another port: locked to %v, sent to at %v", near.Locked(), near.Target())
+	}
 	var l Latch
 	if ok, _ := l.Accept(promised, 1, 1, 0); ok {
 		t.Error("before any answer a packet is believed")
