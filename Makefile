@@ -5,7 +5,7 @@ FUZZTIME ?= 10m
 BENCH    ?= .
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: all build run test check gen fuzz bench interop soak bench-kamailio bench-overload bench-registrations tools
+.PHONY: bench-turn all build run test check gen fuzz bench interop soak bench-kamailio bench-overload bench-registrations tools
 
 all: build
 
@@ -76,3 +76,7 @@ bench-registrations: tools
 # Two hundred times kill -9, and as many power cuts, under registrations. About an hour.
 soak:
 	$(GO) test -vet=off -count 1 -timeout 3h -v -run 'TestKillUnderLoad|TestPowerCut|TestDiskFull' ./interop -soak 200
+
+# Relays of Signalbox and of coturn in turn. Arguments: make bench-turn ARGS='-clients 100 -cpu 0'
+bench-turn: tools
+	$(GO) run ./interop/bench/turn $(ARGS)
