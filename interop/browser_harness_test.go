@@ -31,7 +31,7 @@ var kinds = []string{jssip, sipjs}
 const patience = 60 * time.Second
 
 // chromium is one headless browser for all tests: starting one takes longer than most of them.
-var chromium browserProcess
+var chromium = browserProcess{slots: make(chan struct{}, 3)}
 
 type browserProcess struct {
 	once   sync.Once
@@ -39,6 +39,18 @@ type browserProcess struct {
 	cancel []context.CancelFunc
 	pages  *httptest.Server // serves the pages, from another origin than the program's
 	err    error
+
+	slots   chan struct{} // how many tests use it at once: sound that comes late is lost
+	holders sync.Map      // of a slot: *testing.T
+}
+
+// admit gives the test a slot until it ends.
+func (b *browserProcess) admit(t *testing.T) {
+	if _, holds := b.holders.LoadOrStore(t, true); holds {
+		return
+	}
+	b.slots <- struct{}{}
+	t.Cleanup(func() { <-b.slots })
 }
 
 // close ends the browser; TestMain calls it.
@@ -119,6 +131,7 @@ func startBrowser(t *testing.T) *browserProcess {
 	if _, err := os.Stat(filepath.Join("browser", "node_modules", "jssip")); err != nil {
 		t.Skip("SKIPPED: JsSIP and SIP.js are not installed (interop/tools.sh installs them)")
 	}
+	chromium.admit(t)
 	chromium.once.Do(chromium.start)
 	if chromium.err != nil {
 		t.Fatal(chromium.err)
