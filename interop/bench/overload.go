@@ -98,7 +98,7 @@ func (b *bench) offer(ctx context.Context, s server, rate int) (o offered, err e
 	b.rtt() // forgets what is left of an earlier run
 	calls := rate * overloadSeconds
 	sipp := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", scenario("call_overload.xml"), "-inf", b.path("call.csv"), "-key", "domain", domain, "-key", "contact", fmt.Sprintf("127.0.0.1:%d", b.caller),
-		"-d", "0", "-m", strconv.Itoa(calls), "-r", strconv.Itoa(rate), "-l", "100000", "-buff_size", "4000000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_stat", "-stf", stats, "-fd", "1")
+		"-d", "0", "-m", strconv.Itoa(calls), "-r", strconv.Itoa(rate), "-l", "100000", "-buff_size", "4000000", "-nostdin", "-timeout", strconv.Itoa(overloadSeconds+35)+"s", "-trace_rtt", "-rtt_freq", "1", "-trace_stat", "-stf", stats, "-fd", "1")
 	sipp.Dir = b.dir
 	begin := time.Now()
 	var exit *exec.ExitError
