@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,15 @@ func TestBrowserToHandset(t *testing.T) {
 	alice.wait("confirmed", nil)
 	bob.hears(440)
 	alice.hears(1000)
+
+	thief := listenUDP(t) // hardening 64: it sprays over all ports, and gets nothing
+	spray(thief, bob.far.Load())
+	alice.hears(1000)
+	bob.hears(440)
+	_ = thief.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, err := thief.Read(make([]byte, 2000)); err == nil {
+		t.Errorf("who sprays a call's port is sent %d bytes of it", n)
+	}
 
 	for _, key := range []string{"5", "#"} {
 		alice.do(nil, "dtmf", key, "RFC2833")
@@ -68,6 +78,18 @@ func TestBrowserToHandset(t *testing.T) {
 	alice.wait("ended", nil)
 	bob.quiet()
 	results.passed(t, "JsSIP in Chromium and a plain RTP phone", "Early media, keys by RTP and by INFO, hold and resume", "TestBrowserToHandset", "udp")
+}
+
+// spray sends RTP to the ports around a call's, as attackers do.
+func spray(from *net.UDPConn, far *net.UDPAddr) {
+	p := make([]byte, 172)
+	p[0] = 0x80
+	for n := range 20 {
+		p[3] = byte(n)
+		for port := far.Port - 10; port < far.Port+10; port++ {
+			_, _ = from.WriteToUDP(p, &net.UDPAddr{IP: far.IP, Port: port})
+		}
+	}
 }
 
 // A phone calls a browser without an offer; the browser makes it.
