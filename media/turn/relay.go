@@ -3,10 +3,12 @@ package turn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"syscall"
 
 	turn "github.com/pion/turn/v5"
 )
@@ -38,7 +40,7 @@ func (g generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packet
 			return nil, nil, errQuota
 		}
 	}
-	conn, port, err := g.listen(c.Network, r.Local, c.RequestedPort)
+	conn, port, raw, err := g.listen(c.Network, r.Local, c.RequestedPort)
 	if err != nil {
 		if owner != nil {
 			g.s.accounts.give(owner)
@@ -49,32 +51,34 @@ func (g generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packet
 	if owner == nil {
 		return conn, public, nil
 	}
-	opened := &relay{UDPConn: conn, s: g.s, Relay: r, port: port, owner: owner}
+	opened := &relay{UDPConn: conn, raw: raw, inbox: newInbox(), s: g.s, Relay: r, port: port, owner: owner}
 	g.s.open(opened)
 	g.s.config.Metrics.allocated(c.UserID)
 	return opened, public, nil
 }
 
 // listen binds a port of the range: the one that is asked for, or one that nobody can guess.
-func (g generator) listen(network string, local netip.Addr, want int) (*net.UDPConn, uint16, error) {
+func (g generator) listen(network string, local netip.Addr, want int) (*net.UDPConn, uint16, syscall.RawConn, error) {
 	first, last := g.s.config.FirstPort, g.s.config.LastPort
 	for range portTries {
 		port := first + uint16(rand.IntN(int(last-first)+1))
 		if want != 0 {
 			if want < int(first) || want > int(last) {
-				return nil, 0, errNoPort
+				return nil, 0, nil, errNoPort
 			}
 			port = uint16(want)
 		}
 		c, err := new(net.ListenConfig).ListenPacket(context.Background(), network, netip.AddrPortFrom(local, port).String())
 		if err == nil {
-			return c.(*net.UDPConn), port, nil
+			conn := c.(*net.UDPConn)
+			raw, err := conn.SyscallConn()
+			return conn, port, raw, err
 		}
 		if want != 0 {
 			break
 		}
 	}
-	return nil, 0, errNoPort
+	return nil, 0, nil, errNoPort
 }
 
 // AllocateListener refuses: TCP to peers (RFC 6062) is a way into networks that nobody needs for media.
@@ -92,10 +96,9 @@ type relay struct {
 	s      *Server
 	port   uint16
 	owner  *account
-	last   *net.UDPAddr // whom we heard last, so that a stream of packets makes no garbage
-	lastAt netip.AddrPort
+	raw    syscall.RawConn
+	inbox  *inbox
 	client atomic.Pointer[channelClient]
-	buffer [channelHeader + maxFrame + 1]byte // room for a header before what is read
 	closed atomic.Bool
 
 	toPeers, toClient traffic
@@ -164,12 +167,41 @@ func (r *relay) send(b []byte, peer netip.AddrPort) {
 	}
 }
 
-// ReadFrom brings what a peer without a channel has sent. What comes from one that has is delivered on the way.
-func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
+// ReadFrom brings what a peer without a channel has sent. What comes from one that has is delivered on the way, within one wait of the poller.
+func (r *relay) ReadFrom(b []byte) (n int, from net.Addr, err error) {
+	n, from, done := r.sort(b)
+	if done {
+		return n, from, nil
+	}
+	var failed error
+	err = r.raw.Read(func(fd uintptr) bool {
+		for {
+			ok, err := r.inbox.fill(fd)
+			if err != nil {
+				failed = fmt.Errorf("%w: %w", errReceive, err)
+				return true
+			}
+			if !ok {
+				return false
+			}
+			emptied := r.inbox.emptied()
+			if n, from, done = r.sort(b); done {
+				return true
+			}
+			if emptied {
+				return false
+			}
+		}
+	})
+	return n, from, errors.Join(err, failed)
+}
+
+// sort delivers what was read to the client's channels, until there is something that has none: that is for the protocol.
+func (r *relay) sort(b []byte) (n int, from net.Addr, done bool) {
 	for {
-		n, from, err := r.ReadFromUDPAddrPort(r.buffer[channelHeader:])
-		if err != nil {
-			return 0, nil, err // closed: nothing that belongs to one peer is reported on such a socket
+		frame, n, peer, ok := r.inbox.pop()
+		if !ok {
+			return 0, nil, false
 		}
 		if n > maxFrame || !r.owner.toClient.pass(r.s.clock.now(), n) {
 			r.toClient.dropped.Add(1)
@@ -177,17 +209,13 @@ func (r *relay) ReadFrom(b []byte) (int, net.Addr, error) {
 		}
 		r.toClient.packets.Add(1)
 		r.toClient.bytes.Add(uint64(n))
-		addr := from.Addr().Unmap()
-		if addr == r.Local {
-			addr = r.Public // the peer is known to its friends by that
+		if peer.Addr() == r.Local {
+			peer = netip.AddrPortFrom(r.Public, peer.Port()) // the peer is known to its friends by that
 		}
-		if c := r.client.Load(); c != nil && c.deliver(r.buffer[:], n, netip.AddrPortFrom(addr, from.Port())) {
+		if c := r.client.Load(); c != nil && c.deliver(frame, n, peer) {
 			continue
 		}
-		if from != r.lastAt {
-			r.last, r.lastAt = &net.UDPAddr{IP: addr.AsSlice(), Port: int(from.Port()), Zone: addr.Zone()}, from
-		}
-		return copy(b, r.buffer[channelHeader:channelHeader+n]), r.last, nil
+		return copy(b, frame[channelHeader:channelHeader+n]), net.UDPAddrFromAddrPort(peer), true
 	}
 }
 
