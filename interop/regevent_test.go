@@ -86,12 +86,12 @@ func TestRegEvent(t *testing.T) {
 				t.Fatal(res.start, res.get("Expires"))
 			}
 			to, target := res.get("To"), strings.Trim(res.get("Contact"), "<>")
-			expect("0 full active, alice registered gruu", 5*time.Second)
+			expect("0 full active, alice registered gruu", 20*time.Second)
 
 			register(strings.Replace(u.contact(), "alice", "second", 1))
-			expect("1 partial active, second registered", 8*time.Second)
+			expect("1 partial active, second registered", 20*time.Second)
 			s.command("reg", "rm", "alice", "--contact", strings.Trim(strings.Replace(u.contact(), "alice", "second", 1), "<>"))
-			expect("2 partial active, second deactivated", 8*time.Second)
+			expect("2 partial active, second deactivated", 20*time.Second)
 
 			s.kill()
 			s.start()
@@ -103,7 +103,7 @@ func TestRegEvent(t *testing.T) {
 					t.Fatalf("told %q", got)
 				}
 			} else {
-				expect("3 full active, alice registered gruu", 15*time.Second)
+				expect("3 full active, alice registered gruu", 30*time.Second)
 			}
 
 			stranger := s.dial(proto, "bob")
@@ -118,7 +118,7 @@ func TestRegEvent(t *testing.T) {
 			if res := u.ask("SUBSCRIBE", target, "Event: reg", "Expires: 0", "To: "+to); res.code() != 200 {
 				t.Fatal(res.start)
 			}
-			last := u.await("NOTIFY", 5*time.Second)
+			last := u.await("NOTIFY", 20*time.Second)
 			if last.get("Subscription-State") != "terminated;reason=timeout" {
 				t.Errorf("last: %s", last.get("Subscription-State"))
 			}
@@ -238,7 +238,7 @@ func TestPolicyChangeIsNotified(t *testing.T) {
 	if got := alice.told(8 * time.Second); got != "2 partial terminated, alice rejected" {
 		t.Errorf("alice is told %q", got)
 	}
-	if m := bob.await("NOTIFY", 8*time.Second); m.get("Subscription-State") != "terminated;reason=rejected" || m.body != "" {
+	if m := bob.await("NOTIFY", 20*time.Second); m.get("Subscription-State") != "terminated;reason=rejected" || m.body != "" {
 		t.Errorf("bob is told %q %q", m.get("Subscription-State"), m.body)
 	}
 	if res := bob.ask("SUBSCRIBE", "sip:alice@"+domain, "Event: reg", "Call-ID: again"); res.code() != 403 {

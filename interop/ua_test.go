@@ -24,7 +24,8 @@ type ua struct {
 	in       *bufio.Reader
 	cseq     int
 	branches int
-	early    []*sip // requests that came while a response was awaited
+	early    []*sip          // requests that came while a response was awaited
+	seen     map[string]bool // Via of the requests that were answered
 }
 
 // sip is a message as text.
@@ -37,7 +38,7 @@ type sip struct {
 // dial opens the user agent's flow to the server.
 func (s *server) dial(proto, user string) *ua {
 	s.t.Helper()
-	u := &ua{t: s.t, user: user, proto: proto}
+	u := &ua{t: s.t, user: user, proto: proto, seen: map[string]bool{}}
 	u.connect(s)
 	return u
 }
@@ -130,27 +131,32 @@ func (u *ua) send(m *sip) {
 	}
 }
 
-// await is the next request, answered 200.
+// await is the next request, answered 200. One that comes again is only answered again.
 func (u *ua) await(method string, d time.Duration) *sip {
 	u.t.Helper()
-	var m *sip
-	if len(u.early) > 0 {
-		m, u.early = u.early[0], u.early[1:]
-	} else {
-		m = u.read(d)
-	}
-	if !strings.HasPrefix(m.start, method+" ") {
-		u.t.Fatalf("%s heard %q, want %s", u.user, m.start, method)
-	}
-	res := &sip{start: "SIP/2.0 200 OK"}
-	for _, f := range m.fields {
-		switch f[0] {
-		case "Via", "From", "To", "Call-ID", "CSeq":
-			res.fields = append(res.fields, f)
+	for {
+		var m *sip
+		if len(u.early) > 0 {
+			m, u.early = u.early[0], u.early[1:]
+		} else {
+			m = u.read(d)
+		}
+		if !strings.HasPrefix(m.start, method+" ") {
+			u.t.Fatalf("%s heard %q, want %s", u.user, m.start, method)
+		}
+		res := &sip{start: "SIP/2.0 200 OK"}
+		for _, f := range m.fields {
+			switch f[0] {
+			case "Via", "From", "To", "Call-ID", "CSeq":
+				res.fields = append(res.fields, f)
+			}
+		}
+		u.send(res)
+		if !u.seen[m.get("Via")] {
+			u.seen[m.get("Via")] = true
+			return m
 		}
 	}
-	u.send(res)
-	return m
 }
 
 // read reads one message.
