@@ -20,8 +20,8 @@ type channels struct {
 type channelClient struct {
 	addr     netip.AddrPort
 	relay    *relay
-	socket   atomic.Pointer[net.UDPConn] // that it was heard on last, of those that share the address
-	bindings atomic.Pointer[[]binding]   // changed by being replaced
+	socket   atomic.Pointer[datagrams] // that it was heard on last, of those that share the address
+	bindings atomic.Pointer[[]binding] // changed by being replaced
 }
 
 type binding struct {
@@ -88,7 +88,7 @@ func (s *Server) channelsAt(from, to net.Addr) (cs *channels, at netip.AddrPort,
 func plain(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
 
 // forward passes on ChannelData to the peer of its channel. False leaves it to the protocol.
-func (cs *channels) forward(b []byte, from netip.AddrPort, socket *net.UDPConn) bool {
+func (cs *channels) forward(b []byte, from netip.AddrPort, socket *datagrams) bool {
 	if len(b) < channelHeader || b[0]>>6 != 1 {
 		return false
 	}
@@ -125,7 +125,7 @@ func (c *channelClient) deliver(b []byte, n int, peer netip.AddrPort) bool {
 		if one.peer == peer {
 			binary.BigEndian.PutUint16(b, one.number)
 			binary.BigEndian.PutUint16(b[2:], uint16(n))
-			_, _ = socket.WriteToUDPAddrPort(b[:channelHeader+n], c.addr)
+			_ = c.relay.back.send(socket.raw, socket.ipv6, b[:channelHeader+n], c.addr)
 			return true
 		}
 	}

@@ -83,22 +83,28 @@ type datagrams struct {
 	*net.UDPConn
 	s        *Server
 	channels *channels
+	raw      syscall.RawConn
+	ipv6     bool
 	reader   *ipv4.PacketConn // its batches are good for both families
 	batch    []ipv4.Message
 	next     int // of those that were read
 	read     int
 }
 
-func newDatagrams(s *Server, c *net.UDPConn) *datagrams {
+func newDatagrams(s *Server, c *net.UDPConn) (*datagrams, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
 	local := c.LocalAddr().(*net.UDPAddr).AddrPort()
 	if s.channels[local] == nil {
 		s.channels[local] = &channels{clients: map[netip.AddrPort]*channelClient{}}
 	}
-	d := &datagrams{UDPConn: c, s: s, channels: s.channels[local], reader: ipv4.NewPacketConn(c), batch: make([]ipv4.Message, batch)}
+	d := &datagrams{UDPConn: c, s: s, channels: s.channels[local], raw: raw, ipv6: local.Addr().Is6(), reader: ipv4.NewPacketConn(c), batch: make([]ipv4.Message, batch)}
 	for i := range d.batch {
 		d.batch[i].Buffers = [][]byte{make([]byte, maxFrame+1)} // one more, so that too long is seen
 	}
-	return d
+	return d, nil
 }
 
 // ReadFrom gives the next datagram that the gate lets through.
@@ -113,7 +119,7 @@ func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
 				continue
 			}
 			at := plain(from.AddrPort())
-			if d.channels.forward(frame, at, d.UDPConn) {
+			if at.Addr().Zone() == "" && d.channels.forward(frame, at, d) {
 				continue
 			}
 			ok, answer := d.s.gate.admit(frame, at.Addr())

@@ -51,7 +51,7 @@ func (g generator) AllocatePacketConn(c turn.AllocateListenerConfig) (net.Packet
 	if owner == nil {
 		return conn, public, nil
 	}
-	opened := &relay{UDPConn: conn, raw: raw, inbox: newInbox(), s: g.s, Relay: r, port: port, owner: owner}
+	opened := &relay{UDPConn: conn, raw: raw, inbox: newInbox(), out: newSender(), back: newSender(), s: g.s, Relay: r, port: port, owner: owner}
 	g.s.open(opened)
 	g.s.config.Metrics.allocated(c.UserID)
 	return opened, public, nil
@@ -98,6 +98,8 @@ type relay struct {
 	owner  *account
 	raw    syscall.RawConn
 	inbox  *inbox
+	out    *sender // to peers, by the goroutine that reads the client
+	back   *sender // to the client, by the one that reads this
 	client atomic.Pointer[channelClient]
 	closed atomic.Bool
 
@@ -162,7 +164,7 @@ func (r *relay) send(b []byte, peer netip.AddrPort) {
 	}
 	r.toPeers.packets.Add(1)
 	r.toPeers.bytes.Add(uint64(len(b)))
-	if _, err := r.WriteToUDPAddrPort(b, netip.AddrPortFrom(addr, peer.Port())); err != nil {
+	if addr.Is6() != r.Local.Is6() || !r.out.send(r.raw, r.Local.Is6(), b, netip.AddrPortFrom(addr, peer.Port())) {
 		r.toPeers.dropped.Add(1) // an ICMP error, or a full buffer
 	}
 }

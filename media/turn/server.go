@@ -207,8 +207,12 @@ func (s *Server) serve() (err error) {
 		conns, err := listenUDP(address)
 		for _, c := range conns {
 			s.closers = append(s.closers, c.Close)
+			d, err := newDatagrams(s, c)
+			if err != nil {
+				return err
+			}
 			p.PacketConnConfigs = append(p.PacketConnConfigs, turn.PacketConnConfig{
-				PacketConn: newDatagrams(s, c), RelayAddressGenerator: generator{s}, PermissionHandler: permit,
+				PacketConn: d, RelayAddressGenerator: generator{s}, PermissionHandler: permit,
 			})
 			s.udp = note(s.udp, c.LocalAddr())
 		}
