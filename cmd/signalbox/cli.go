@@ -176,6 +176,7 @@ func configRows(c *config) [][]string {
 		{"database", c.database},
 		{"registrations", location},
 		{"policy", dash(c.policyFile)},
+		{"media", c.media.describe()},
 		{"inbound", c.inbound},
 		{"edge proxy for", listOf(c.edge)},
 		{"log", logLevelName(c.level) + ", " + c.format},

@@ -45,6 +45,18 @@ func mediaDefaults() mediaConfig {
 	return mediaConfig{webrtc: defaultWebRTC, unasked: true, ports: ports}
 }
 
+// describe is for config check.
+func (m *mediaConfig) describe() string {
+	at := "the address that each peer reaches us by"
+	if len(m.public) > 0 {
+		at = fmt.Sprint(m.public[0])
+		for _, a := range m.public[1:] {
+			at += " and " + a.String()
+		}
+	}
+	return fmt.Sprintf("browsers udp %d, phones udp %d-%d, at %s", m.webrtc, m.ports.First, m.ports.Last, at)
+}
+
 func (k *checker) media(c *config, f mediaFile) {
 	if s, ok := f.PublicIP.(string); !ok || s != "auto" {
 		k.publicIP(c, f.PublicIP)
