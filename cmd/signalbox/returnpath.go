@@ -125,6 +125,6 @@ func (p *returnPath) current() transport.Flow {
 	return p.flow
 }
 
-func (p *returnPath) ID() wire.FlowID { return p.current().ID() }
+func (p *returnPath) ID() wire.FlowID                      { return p.current().ID() }
 func (p *returnPath) OnClose(fn func(error)) (stop func()) { return p.current().OnClose(fn) }
-func (p *returnPath) SentBy() netip.AddrPort { return p.current().SentBy() }
+func (p *returnPath) SentBy() netip.AddrPort               { return p.current().SentBy() }
