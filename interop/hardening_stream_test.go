@@ -156,6 +156,7 @@ func isTimeout(err error) bool {
 
 // hardening 51: 10,000 connections that are reset after a burst of INVITEs leave neither goroutines nor files.
 func TestResets(t *testing.T) {
+	t.Parallel()
 	s := newVictim(t, "", "", "alice")
 	idle := s.status().Goroutines
 	g := s.guests()
@@ -184,6 +185,7 @@ func TestResets(t *testing.T) {
 
 // hardening 3, 10, 13 and 17: messages with giant heads, bodies, numbers of headers and lists are refused or answered, cost at most 20 times their bytes, and not for long.
 func TestGiantMessages(t *testing.T) {
+	t.Parallel()
 	s := newVictim(t, "", "", "alice")
 	g := s.guests()
 	before := s.rss()
