@@ -55,7 +55,7 @@ func (b *bench) overload(ctx context.Context, share int) error {
 		if o.made > best.made {
 			best = o
 		}
-		if o.made < 0.85*float64(rate) {
+		if o.made < 0.85*float64(o.rate) {
 			break
 		}
 	}
@@ -113,7 +113,7 @@ func (b *bench) offer(ctx context.Context, s server, rate int) (o offered, err e
 	if err != nil {
 		return o, err
 	}
-	o = offered{rate: rate, made: last["made"] / took, refused: last["refused"] / took, late: last["late"] / took}
+	o = offered{rate: int(float64(calls) / took), made: last["made"] / took, refused: last["refused"] / took, late: last["late"] / took}
 	o.failed = calls - int(last["made"]+last["refused"]+last["late"])
 	o.p50, o.p99 = b.rtt()
 	o.rssMB = s.rssMB()
