@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -30,7 +31,7 @@ func main() {
 	bindings := flag.Int("bindings", 1_000_000, "how many bindings -registrations loads; 0 leaves that out")
 	share := flag.Int("share", 40, "per cent of one core that the overloaded server gets")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	dir, err := os.MkdirTemp("", "signalbox-bench")
 	if err != nil {

@@ -33,15 +33,15 @@ func (b *bench) overload(ctx context.Context, share int) error {
 	if err := srv.start(ctx); err != nil {
 		return err
 	}
-	defer srv.stop()
+	undo := func() {}
+	defer func() { srv.stop(); undo() }()
 	if _, err := b.run(ctx, srv, "registration", 1000); err != nil {
 		return err
 	}
-	undo, err := confine(srv.cmd.Process.Pid, share)
-	if err != nil {
+	var err error
+	if undo, err = confine(srv.cmd.Process.Pid, share); err != nil {
 		return fmt.Errorf("the server cannot be confined to %d %% of a core: %w", share, err)
 	}
-	defer undo()
 
 	fmt.Printf("\nThe server has %d %% of one core; calls are offered for %d s at each rate.\n", share, overloadSeconds)
 	fmt.Printf("\n| offered/s | of the best | made/s | refused/s | refused after the challenge/s | failed in all | p50 / p99 ms | RSS MB |\n|---|---|---|---|---|---|---|---|\n")
@@ -151,13 +151,12 @@ func confine(pid, share int) (undo func(), err error) {
 		files = [][2]string{{"cpu.max", fmt.Sprintf("%d 5000", 50*share)}}
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return nil, err
+		return func() {}, err
 	}
 	undo = func() { os.Remove(dir) }
 	for _, f := range append(files, [2]string{"cgroup.procs", strconv.Itoa(pid)}) {
 		if err := os.WriteFile(filepath.Join(dir, f[0]), []byte(f[1]), 0o644); err != nil {
-			undo()
-			return nil, err
+			return undo, err
 		}
 	}
 	return undo, nil
