@@ -1,7 +1,6 @@
 package transaction
 
 import (
-	"hash/maphash"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -72,19 +71,8 @@ func (l *Layer) excess() time.Duration {
 // answer (RFC 3261, 8.2.7).
 func (l *Layer) refuse(f transport.Flow, req *wire.Request) {
 	l.refused.Add(1)
-	h := l.refusalTag(req)
-	res := wire.NewResponse(req, 503, "", strconv.FormatUint(h, 36))
+	res := wire.NewResponse(req, 503, "", l.refusalTag(req))
+	h := l.refusalHash(req)
 	wire.Add(res, "Retry-After", strconv.FormatUint(retryAfterLeast+h%retryAfterSpread, 10))
 	_ = f.Send(l.encode(res)) // a refusal that is lost is asked for again
-}
-
-// refusalTag is the To tag of our refusals, as a number.
-func (l *Layer) refusalTag(req *wire.Request) uint64 {
-	return maphash.String(l.servers.seed, req.CallID)
-}
-
-// toRefusal tells whether an ACK is for one of our refusals, which keep nothing that it could be matched with.
-func (l *Layer) toRefusal(ack *wire.Request) bool {
-	n, err := strconv.ParseUint(ack.To.Tag, 36, 64)
-	return err == nil && n == l.refusalTag(ack)
 }

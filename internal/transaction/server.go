@@ -40,13 +40,14 @@ type server struct {
 	interval  tick // Timer G
 	deadline  tick // Timer F's counterpart, H, J or L
 
-	state    state
-	invite   bool
-	reliable bool
-	tagOurs  bool // tag was made here, not by a UAS behind us
-	rescued  bool // after a panic
-	trusted  bool // the sender was authenticated
-	own      Owner
+	state     state
+	invite    bool
+	reliable  bool
+	tagOurs   bool // tag was made here, not by a UAS behind us
+	rescued   bool // after a panic
+	stateless bool // the final response is a challenge that ends it
+	trusted   bool // the sender was authenticated
+	own       Owner
 }
 
 // state is that of any of the four machines.
@@ -121,7 +122,13 @@ func (tx *Server) Fail(err error) {
 		m.forbid(e.Code)
 		return
 	}
-	res := wire.NewResponse(tx.Request, e.Code, e.Reason, m.ourTag(tx.Request))
+	var tag string
+	if m.stateless = m.firstChallenge(tx.Request, e.Code); m.stateless {
+		tag = m.layer.refusalTag(tx.Request)
+	} else {
+		tag = m.ourTag(tx.Request)
+	}
+	res := wire.NewResponse(tx.Request, e.Code, e.Reason, tag)
 	for _, h := range e.Headers {
 		res.AppendHeader(h)
 	}

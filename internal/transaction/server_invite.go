@@ -43,6 +43,10 @@ func (m *server) accept(tx *Server, res *wire.Response) {
 func (m *server) complete(tx *Server, res *wire.Response) {
 	unquenched := m.last == nil // without a provisional response the client goes on sending its INVITE
 	m.final(tx, res)
+	if m.stateless {
+		m.forget(tx, res)
+		return
+	}
 	m.state = completed
 	m.deadline = m.layer.wheel.in(timerH)
 	if m.reliable || unquenched && !m.trusted {

@@ -23,6 +23,10 @@ func (m *server) respondOther(tx *Server, res *wire.Response) {
 		m.silence(tx) // RFC 4320, 4.2
 	default:
 		m.final(tx, res)
+		if m.stateless {
+			m.forget(tx, res)
+			return
+		}
 		m.absorb(timerJ)
 		m.report(tx, code)
 	}
