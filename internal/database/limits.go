@@ -52,7 +52,7 @@ const (
 	maxCommittedEvents = 4096
 
 	// eventGather is how long events wait for company, and so what a crash may lose of them. eventRetry is when a commit that failed is tried again.
-	eventGather, eventRetry = 200 * time.Millisecond, time.Second
+	eventGather, eventRetry = 500 * time.Millisecond, time.Second
 
 	// commitPause is the shortest time between two commits of the journal: registrations need the disk too.
 	commitPause = 25 * time.Millisecond
