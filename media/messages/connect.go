@@ -59,6 +59,7 @@ func (s *session) connect(ctx context.Context, offer string) ([]byte, error) {
 	e.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	e.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
 	e.SetICETimeouts(s.g.times.silence, s.g.times.gone, s.g.times.silence/4)
+	e.SetPrflxAcceptanceMinWait(0) // the page's addresses are known by its checks only
 	e.SetSCTPMaxReceiveBufferSize(maxWindow)
 	e.SetSCTPMaxMessageSize(maxFrame)
 	e.DetachDataChannels()

@@ -144,7 +144,7 @@ func (s *session) backlog() bool { return s.channel.BufferedAmount() > maxBacklo
 
 // wait is how long the page has to wait for its next frame to be read.
 func (s *session) wait(now time.Time) time.Duration {
-	return s.credit.Sub(now) - (burst-1)*pace
+	return s.credit.Add(-(burst - 1) * pace).Sub(now)
 }
 
 // spend counts a frame. What was not used long ago is no credit.
