@@ -103,7 +103,7 @@ func TestChatPage(t *testing.T) {
 	}
 	alice.load()
 	s.until("alice's device goes with her page", func() bool { return len(s.contacts("alice")) == 0 })
-	results.passed(t, "RTCPeerConnection in Chromium", "RFC 3428, 7: a data channel chats with a phone, both ways", "TestChatPage", "https")
+	results.passed(t, "Chromium without a SIP stack", "RFC 3428, 7: a page with a data channel and a phone chat, both ways", "TestChatPage", "udp")
 }
 
 // Pages of foreign origins are refused, and wrong passwords. hardening 73

@@ -118,8 +118,7 @@ func (s *session) offered(d *webrtc.DataChannel) {
 type loggers struct{ log *slog.Logger }
 
 func (l loggers) NewLogger(scope string) logging.LeveledLogger {
-	quiet := logging.NewDefaultLeveledLoggerForScope(scope, logging.LogLevelWarn, lines{l.log})
-	return quiet
+	return logging.NewDefaultLeveledLoggerForScope(scope, logging.LogLevelWarn, lines(l))
 }
 
 // lines is an io.Writer of a log.
