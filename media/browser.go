@@ -240,7 +240,8 @@ func (s *shard) receive(p []byte, from netip.AddrPort) {
 	}
 	b := s.places[from]
 	switch {
-	case b == nil: // nobody's packet. Hardening 64 and 66
+	case b == nil: // a guest's, or nobody's. Hardening 64 and 66
+		s.e.guests.receive(p, from)
 	case b.closed.Load():
 		delete(s.places, from)
 	default:
@@ -252,11 +253,16 @@ func (s *shard) receive(p []byte, from netip.AddrPort) {
 func (s *shard) check(p []byte, from netip.AddrPort) {
 	c, ok := icelite.Parse(p)
 	if !ok {
+		s.e.guests.receive(p, from) // an answer to a check of its own
 		return
 	}
 	ufrag := c.Ufrag()
 	b := s.e.browser(ufrag)
-	if b == nil || b.closed.Load() {
+	if b == nil {
+		s.e.guests.check(p, ufrag, from)
+		return
+	}
+	if b.closed.Load() {
 		return
 	}
 	pwd := b.password(ufrag)

@@ -72,6 +72,7 @@ type Engine struct {
 	mu       sync.Mutex
 	sessions map[session]struct{}
 	browsers map[string]*browser // by our user name fragment
+	guests   guests
 
 	addrs     []netip.Addr // of the machine
 	addrsRead time.Duration

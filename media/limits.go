@@ -21,6 +21,9 @@ const (
 	// maxFlight is how many DTLS packets wait for the handshake: twice the largest flight (a certificate in five fragments). Hardening 67.
 	maxFlight = 16
 
+	// guestQueue is how many packets wait for the reader of a guest: a flight of DTLS, and a window of SCTP (64 KB).
+	guestQueue = 64
+
 	// handshakeTime bounds a DTLS handshake: browsers give up after about as long.
 	handshakeTime = 20 * time.Second
 

@@ -14,6 +14,7 @@ import (
 	"signalbox/location"
 	"signalbox/media"
 	"signalbox/media/echo"
+	"signalbox/media/messages"
 	"signalbox/proxy"
 	"signalbox/registrar"
 	"signalbox/registrar/login"
@@ -37,7 +38,8 @@ type parts struct {
 	log       *slog.Logger
 	finished  func(tx *transaction.Server, code int, took time.Duration)
 	badSecret func(user, source string)
-	media     *media.Engine // nil: no media is bridged
+	media     *media.Engine     // nil: no media is bridged
+	messages  *messages.Gateway // nil: no pages with data channels
 
 	changes       *changes       // of bindings; nil: nobody tells
 	subscriptions regevent.Store // nil: a restart forgets them
@@ -98,6 +100,9 @@ func newCore(p parts) (*core, error) {
 	if p.devices == nil {
 		p.devices = database.NewDevices()
 	}
+	if p.messages != nil {
+		p.network = pageFlows{p.network, p.messages}
+	}
 	users := directory{p.users, p.devices}
 	verifier, err := auth.NewVerifier(auth.Config{
 		Users: users, Key: p.nonceKey, SHA256First: p.config.sha256First, Failed: p.badSecret,
@@ -108,6 +113,10 @@ func newCore(p parts) (*core, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	var believes registrar.Auth = verifier
+	if p.messages != nil {
+		believes = pageAuth{verifier, p.messages}
 	}
 	c := &core{dispatch: &dispatcher{domains: p.domains}, auth: verifier, network: p.network, resolver: p.resolver}
 	c.layer = transaction.New(transaction.Config{
@@ -133,7 +142,7 @@ func newCore(p parts) (*core, error) {
 		Network:        p.network,
 		Timers:         c.layer.NewOwner(),
 		Domains:        p.domains,
-		Auth:           verifier,
+		Auth:           believes,
 		Location:       p.bindings,
 		Local:          p.network,
 		Logins:         c.logins,
@@ -153,7 +162,7 @@ func newCore(p parts) (*core, error) {
 		GRUU:         gruus,
 		Domains:      p.domains,
 		Users:        users,
-		Auth:         verifier,
+		Auth:         believes,
 		Location:     p.bindings,
 		Resolver:     p.resolver,
 		Network:      p.network,

@@ -22,6 +22,7 @@ import (
 	"signalbox/internal/wire"
 	"signalbox/location"
 	"signalbox/media"
+	"signalbox/media/messages"
 	"signalbox/media/turn"
 )
 
@@ -44,6 +45,7 @@ type server struct {
 	network  *transport.Transport
 	core     *core
 	media    *media.Engine      // nil: no browsers, no SRTP
+	messages *messages.Gateway  // nil: no pages
 	turn     *turn.Server       // nil: none
 	ready    []webphone.Account // that the phone page may offer: those of signalbox dev
 
@@ -66,12 +68,13 @@ func startServer(ctx context.Context, c *config, requests *requestLog, log *slog
 		}
 		return prepare(ctx, s)
 	}
-	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, s.openTURN, prepared, s.assemble, s.serveControl} {
+	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, s.openMessages, s.openTURN, prepared, s.assemble, s.serveControl} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.stop(ctx))
 		}
 	}
 	s.network.Start(s.core.layer)
+	s.startMessages()
 	if err := s.serveWeb(ctx); err != nil {
 		return nil, errors.Join(err, s.stop(ctx))
 	}
@@ -192,7 +195,7 @@ func (s *server) assemble(ctx context.Context) error {
 		devices: s.devices, policy: &s.policy, loginChanged: feed{s.journal}.loginEvent,
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
 		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
-		media: s.media, network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		media: s.media, messages: s.messages, network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
 		},

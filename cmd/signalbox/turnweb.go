@@ -36,17 +36,7 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "This server has no TURN: see [turn] in its configuration.", http.StatusNotFound)
 		return
 	}
-	domain := s.config.domains[0]
-	if asked := r.URL.Query().Get("domain"); asked != "" {
-		known, ours := s.domains.Domain(asked)
-		if !ours {
-			http.Error(w, "There are no accounts of that domain here.", http.StatusNotFound)
-			return
-		}
-		domain = known
-	}
-	from := remoteAddr(r)
-	user, ok := s.core.auth.VerifyHTTP(w, r, auth.Web{Realm: domain, From: from, Secret: r.TLS != nil || from.IsLoopback()})
+	domain, user, ok := s.signedIn(w, r)
 	if !ok {
 		return
 	}
@@ -57,6 +47,22 @@ func (s *server) serveTURN(w http.ResponseWriter, r *http.Request) {
 		Username: c.Username, Password: c.Password, TTL: int(c.Life.Seconds()), URIs: uris,
 		ICEServers: []iceServer{{URLs: uris, Username: c.Username, Credential: c.Password}},
 	})
+}
+
+// signedIn asks for an account: of the domain in the query, or else the first. It has answered if there is none.
+func (s *server) signedIn(w http.ResponseWriter, r *http.Request) (domain, user string, ok bool) {
+	domain = s.config.domains[0]
+	if asked := r.URL.Query().Get("domain"); asked != "" {
+		known, ours := s.domains.Domain(asked)
+		if !ours {
+			http.Error(w, "There are no accounts of that domain here.", http.StatusNotFound)
+			return "", "", false
+		}
+		domain = known
+	}
+	from := remoteAddr(r)
+	user, ok = s.core.auth.VerifyHTTP(w, r, auth.Web{Realm: domain, From: from, Secret: r.TLS != nil || from.IsLoopback()})
+	return domain, user, ok
 }
 
 // preflight answers a browser that asks whether a page of another origin may ask.
@@ -78,7 +84,7 @@ func (s *server) openToPage(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if origin := r.Header.Get("Origin"); origin != "" {
 		h.Set("Access-Control-Allow-Origin", origin)
-		h.Set("Access-Control-Allow-Headers", "Authorization")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type")
 		h.Set("Access-Control-Expose-Headers", "WWW-Authenticate")
 		h.Set("Access-Control-Max-Age", "600")
 		h.Set("Cross-Origin-Resource-Policy", "cross-origin")

@@ -33,6 +33,8 @@ func (s *server) webHandlers() http.Handler {
 	mux.HandleFunc("OPTIONS /phone/config.json", s.preflight)
 	mux.HandleFunc("GET /turn", s.serveTURN)
 	mux.HandleFunc("OPTIONS /turn", s.preflight)
+	mux.HandleFunc("POST /messages", s.serveMessages)
+	mux.HandleFunc("OPTIONS /messages", s.preflight)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "" { // RFC 7118, 4.1 shows it there
 			sip.ServeHTTP(w, r)
