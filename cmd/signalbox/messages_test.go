@@ -132,7 +132,8 @@ func TestMessagesOfPages(t *testing.T) {
 
 	alice := newDataPage(t)
 	status, answer, header := askMessages(t.Context(), t, client, url, "alice", "alice-secret", "application/sdp", alice.offer())
-	if status != http.StatusCreated || header.Get("Content-Type") != "application/sdp" || !strings.Contains(answer, "a=ice-lite") || !strings.Contains(answer, "a=setup:passive") {
+	if status != http.StatusCreated || header.Get("Content-Type") != "application/sdp" || !strings.Contains(answer, "a=ice-lite") || !strings.Contains(answer, "a=setup:passive") ||
+		!strings.Contains(answer, "a=max-message-size:8192") {
 		t.Fatalf("%d\n%s", status, answer)
 	}
 	alice.accept(answer)
@@ -178,9 +179,17 @@ func TestMessagesOfPages(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	want(t, "the end of the channel", again.closed)
+	// The server stops: its pages hear of it.
+	last := newDataPage(t)
+	if status, answer, _ = askMessages(t.Context(), t, client, url, "bob", "bob-secret", "application/sdp", last.offer()); status != http.StatusCreated {
+		t.Fatalf("%d\n%s", status, answer)
+	}
+	last.accept(answer)
+	last.expect("user", "sip:bob@example.org")
 	if err := p.stop(); err != nil {
 		t.Errorf("exit: %v", err)
 	}
+	want(t, "the end of the channel", last.closed)
 }
 
 // Who may not, and what is no offer, is told so. hardening 73

@@ -3,6 +3,7 @@ package messages
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/pion/ice/v4"
@@ -36,19 +37,15 @@ func readOffer(offer []byte) (string, error) {
 		return "", wire.Errorf(400, "The offer must be for a data channel, and for nothing else.", "messages: offer of %d media", len(d.MediaDescriptions))
 	}
 	m := d.MediaDescriptions[0]
-	kept := m.Attributes[:0]
-	for _, a := range m.Attributes {
-		if a.Key != "candidate" && a.Key != "end-of-candidates" {
-			kept = append(kept, a)
-		}
-	}
-	m.Attributes = kept
+	d.Attributes, m.Attributes = slices.DeleteFunc(d.Attributes, isCandidate), slices.DeleteFunc(m.Attributes, isCandidate)
 	b, err := d.Marshal()
 	if err != nil {
 		return "", wire.Errorf(400, "The body is no session description.", "messages: offer: %w", err)
 	}
 	return string(b), nil
 }
+
+func isCandidate(a sdp.Attribute) bool { return a.Key == "candidate" || a.Key == "end-of-candidates" }
 
 // connect answers an offer: ICE-lite on the port of all browsers, DTLS with us as the server, and SCTP (RFC 8841).
 func (s *session) connect(ctx context.Context, offer string) ([]byte, error) {

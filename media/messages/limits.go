@@ -3,7 +3,7 @@ package messages
 import "time"
 
 const (
-	// maxSessions at once: each costs 250 KB and 25 goroutines, most of them of SCTP, DTLS and ICE.
+	// maxSessions at once: each costs 120 KB and 20 goroutines, most of them of SCTP, DTLS and ICE.
 	maxSessions = 1000
 
 	// maxOfUser: as many tabs as a user may have registrations by default.

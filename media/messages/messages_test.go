@@ -1,6 +1,7 @@
 package messages
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -352,6 +353,42 @@ func FuzzFrame(f *testing.F) {
 		}
 		if n := len(req.Headers()); req.Method != "MESSAGE" || req.URI.Raw != frame.To || req.From.URI.Raw != "sip:alice@example.org" || string(req.Body()) != frame.Text || n != 9 {
 			t.Errorf("%d header fields\n%s", n, req)
+		}
+	})
+}
+
+// Whatever comes for a page, it is answered once at most, and what the page gets is a frame. RFC 3261, 8.2
+func FuzzReceive(f *testing.F) {
+	for _, body := range []string{"x", ""} {
+		f.Add([]byte(strings.ReplaceAll(fmt.Sprintf(message[1:], "Content-Type: text/plain\n", len(body), body), "\n", "\r\n")))
+	}
+	f.Add([]byte("SIP/2.0 200 OK\r\nVia: SIP/2.0/WSS x;branch=z9hG4bKq\r\nFrom: <sip:a@b>;tag=1\r\nTo: <sip:a@b>;tag=2\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\nContact: <sip:page@x>;expires=1\r\n\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := &rig{t: t, responses: make(chan *wire.Response, 10), requests: make(chan received, 10), registers: make(chan *wire.Request, 10)}
+		r.register = func(*wire.Request) *wire.Response { return nil }
+		s := newSession(&Gateway{receiver: r}, Page{User: alice}, flowID)
+		c := &recorder{}
+		s.channel = c
+		s.pending["z9hG4bKq"] = pending{register: true}
+		s.receive(b)
+		if len(r.responses) > 1 || len(c.frames) > 1 || len(r.registers) > 1 {
+			t.Errorf("%d responses, %q", len(r.responses), c.frames)
+		}
+		for _, frame := range c.frames {
+			if !json.Valid([]byte(frame)) {
+				t.Errorf("%q", frame)
+			}
+		}
+	})
+}
+
+// Of an offer no address is left, whatever it is. hardening 66
+func FuzzOffer(f *testing.F) {
+	f.Add([]byte("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\nc=IN IP4 0.0.0.0\r\na=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=sctp-port:5000\r\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		clean, err := readOffer(b)
+		if err == nil && (strings.Contains(clean, "\na=candidate:") || strings.Count("\n"+clean, "\nm=") != 1) {
+			t.Errorf("%q", clean)
 		}
 	})
 }
