@@ -10,7 +10,7 @@ import (
 const chat = `class Chat {
 	frames = []; waiting = [];
 	async open(url, user, password) {
-		this.pc = new RTCPeerConnection();
+		this.pc = new RTCPeerConnection(this.config);
 		this.channel = this.pc.createDataChannel("sip-message", {protocol: "sip-message"});
 		this.channel.onmessage = e => { const take = this.waiting.shift(); take ? take(JSON.parse(e.data)) : this.frames.push(JSON.parse(e.data)); };
 		this.closed = new Promise(done => this.channel.onclose = done);
@@ -104,6 +104,30 @@ func TestChatPage(t *testing.T) {
 	alice.load()
 	s.until("alice's device goes with her page", func() bool { return len(s.contacts("alice")) == 0 })
 	results.passed(t, "Chromium without a SIP stack", "RFC 3428, 7: a page with a data channel and a phone chat, both ways", "TestChatPage", "udp")
+}
+
+// A page whose network lets nothing but TURN through chats too.
+func TestChatPageByTURN(t *testing.T) {
+	t.Parallel()
+	turn := freeAddr(t)
+	s := newServer(t, fmt.Sprintf("[web]\norigins = [%q]\n[turn]\nudp = %q\ntcp = \"\"\ntls = \"\"\n", startBrowser(t).pages.URL, turn), "alice")
+	alice := chatPage(t, s, "alice")
+	alice.eval(nil, fmt.Sprintf(`fetch("https://%s/turn", {headers: {Authorization: "Basic " + btoa("alice:%s")}}).then(r => r.json()).then(r => {
+		chat.config = {iceServers: r.iceServers, iceTransportPolicy: "relay"};
+	})`, s.https, password("alice")))
+	if status := alice.openChat(s, password("alice")); status != 201 {
+		t.Fatalf("POST /messages: %d", status)
+	}
+	if f := alice.nextFrame(); f.User != "sip:alice@"+domain {
+		t.Fatalf("the first frame: %+v", f)
+	}
+	alice.eval(nil, `chat.send("sip:alice@`+domain+`", "to myself", "a")`)
+	if f := alice.nextFrame(); f.Text != "to myself" {
+		t.Errorf("alice reads %+v", f)
+	}
+	if f := alice.nextFrame(); f.Status != 200 {
+		t.Errorf("the outcome: %+v", f)
+	}
 }
 
 // Pages of foreign origins are refused, and wrong passwords. hardening 73

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -224,4 +226,42 @@ func TestMessagesRefused(t *testing.T) {
 			t.Errorf("%s: %d %s", name, status, body)
 		}
 	}
+}
+
+// The policy rules pages as it rules phones: whom they may send to, whether they may register, and when they have to prove themselves again.
+func TestMessagesPolicy(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "policy.toml"), []byte(`
+[[rule]]
+when = { action = ["call"], target = ["bob"], user = ["alice"] }
+deny = { code = 403, reason = "Not To Bob" }
+[[rule]]
+when = { action = ["register"], user = ["bob"] }
+deny = { code = 403, reason = "No Phones For Bob" }
+[[rule]]
+when = { action = ["register"], user = ["alice"] }
+reauthenticate = "1h"
+`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startProcess(t, dir, everyTransport+"[policy]\nfile = \"policy.toml\"\n")
+	p.importUsers("alice", "bob")
+	client, url := browserOf(t, p), "https://"+p.address("https")+"/messages"
+	open := func(user string) *dataPage {
+		page := newDataPage(t)
+		status, answer, _ := askMessages(t.Context(), t, client, url, user, user+"-secret", "application/sdp", page.offer())
+		if status != http.StatusCreated {
+			t.Fatalf("%d\n%s", status, answer)
+		}
+		page.accept(answer)
+		return page
+	}
+	alice, bob := open("alice"), open("bob")
+	alice.expect("user", "sip:alice@example.org")
+	bob.expect("status", 403, "reason", "No Phones For Bob")
+	alice.send("sip:bob@example.org", "x", "1")
+	alice.expect("id", "1", "status", 403, "reason", "Not To Bob")
+	bob.send("sip:alice@example.org", "hello", "1")
+	alice.expect("from", "sip:bob@example.org", "text", "hello")
+	bob.expect("id", "1", "status", 200, "reason", "OK")
 }
