@@ -11,6 +11,10 @@ const (
 	// full server that refused those too could only become fuller.
 	reservedShare = 8
 
+	// crowdedShare of Limits.Transactions (one in so many) may be alive before challenges to strangers are not kept any more: with the default that is what 1,000 registrations
+	// and 1,000 calls a second leave, some 250 MB.
+	crowdedShare = 4
+
 	// maxQueued events wait for one owner at most: messages from the network beyond it are dropped, as if the network had lost them; timers and posted functions are
 	// never dropped. An owner runs an event in microseconds, so only a peer that floods one call gets here.
 	maxQueued = 256

@@ -7,13 +7,19 @@ import (
 	"signalbox/internal/wire"
 )
 
-// To strangers we are a stateless UAS (RFC 3261, 8.2.7): who has shown no credentials is challenged once for each request it sends, and nothing is kept of it. So a flood
-// of requests without credentials, from addresses forged or not, costs no memory, and the first half of every honest request costs less (RFC 3261, 26.3.2.4).
+// When many transactions are kept we are a stateless UAS to strangers (RFC 3261, 8.2.7 and 26.3.2.4): who has shown no credentials is challenged once for each request it
+// sends, and nothing is kept of it. So a flood of requests without credentials, from addresses forged or not, fills no memory that honest requests need. As long as there is
+// plenty of it a retransmission hears the very same challenge.
 
-// firstChallenge tells whether a response asks for credentials where none were shown. Within a dialog the To tag, by which we know the ACK, is not ours to choose; and a client
-// that has heard a 100 sends its INVITE no more.
+// firstChallenge tells whether a response asks for credentials where none were shown, and is not to be kept. Within a dialog the To tag, by which we know the ACK, is not ours
+// to choose; and a client that has heard a 100 sends its INVITE no more.
 func (m *server) firstChallenge(req *wire.Request, code int) bool {
-	return (code == 401 || code == 407) && req.To.Tag == "" && m.last == nil && !hasCredentials(req)
+	return (code == 401 || code == 407) && req.To.Tag == "" && m.last == nil && m.layer.crowded() && !hasCredentials(req)
+}
+
+// crowded tells whether a good part of the transactions that may be are alive.
+func (l *Layer) crowded() bool {
+	return int(l.aliveServers.Load()+l.aliveClients.Load()) > l.config.Limits.Transactions/crowdedShare
 }
 
 // forget ends the transaction with its final response: a retransmission of the request is challenged anew.

@@ -14,11 +14,20 @@ func tagOf(t *testing.T, text string) string {
 	return parse(t, text).(*wire.Response).To.Tag
 }
 
+// crowd makes a quarter of the transactions that may be.
+func (s *stage) crowd() {
+	s.serve = func(tx *Server) error { tx.Reply(200, ""); return nil }
+	for i := range 4 {
+		s.in(s.tcp, request("INVITE", "z9hG4bKa1", fmt.Sprintf("z9hG4bKo%d", i)))
+	}
+}
+
 // hardening 53, hardening 55 and RFC 3261, 26.3.2.4: who shows no credentials is challenged once for each request, and nothing is kept; a retransmission hears the same To tag (RFC 3261, 8.2.7).
 func TestStatelessChallenge(t *testing.T) {
 	for method, code := range map[string]int{"REGISTER": 401, "MESSAGE": 407, "INVITE": 407} {
 		t.Run(method, func(t *testing.T) {
 			play(t, func(s *stage) {
+				s.crowd()
 				asked := 0
 				s.serve = func(tx *Server) error {
 					asked++
@@ -27,7 +36,7 @@ func TestStatelessChallenge(t *testing.T) {
 				req := request(method)
 				for range 2 {
 					s.in(s.udp, req)
-					s.alive(0, 0)
+					s.alive(4, 0)
 				}
 				if len(s.udp.sent) != 2 || asked != 2 || s.layer.Active() != 0 {
 					t.Fatalf("asked %d times, sent %q", asked, s.udp.sent)
@@ -42,23 +51,30 @@ func TestStatelessChallenge(t *testing.T) {
 				if len(s.udp.sent) != 2 {
 					t.Errorf("sent %q", s.udp.sent[2:])
 				}
-			})
+			}, func(c *Config) { c.Limits.Transactions = 16 })
 		})
 	}
 }
 
-// RFC 3261, 17.2.1 and 17.2.2: with credentials, within a dialog, or after a 100 the challenge is that of a transaction as any other response.
+// RFC 3261, 17.2.1 and 17.2.2: while there is room, with credentials, within a dialog, or after a 100 the challenge is that of a transaction as any other response.
 func TestStatefulChallenge(t *testing.T) {
 	for name, tt := range map[string]struct {
 		replace []string
 		trying  bool
+		room    bool
 	}{
+		"room":        {room: true},
 		"credentials": {replace: []string{"Max-Forwards: 70", "Max-Forwards: 70\r\nAuthorization: Digest username=\"alice\""}},
 		"dialog":      {replace: []string{"bob@example.org>", "bob@example.org>;tag=b"}},
 		"trying":      {trying: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			play(t, func(s *stage) {
+				others := 0
+				if !tt.room {
+					s.crowd()
+					others = 4
+				}
 				s.serve = func(tx *Server) error {
 					if tt.trying {
 						tx.Reply(100, "")
@@ -66,12 +82,15 @@ func TestStatefulChallenge(t *testing.T) {
 					return wire.Errorf(401, "", "test")
 				}
 				s.in(s.udp, request("INVITE", tt.replace...))
-				s.alive(1, 0)
+				s.alive(others+1, 0)
 				last := s.udp.last()
+				if s.in(s.udp, request("INVITE", tt.replace...)); s.udp.last() != last {
+					t.Error("a retransmission hears something else")
+				}
 				s.in(s.udp, request("ACK", "bob@example.org>", "bob@example.org>;tag="+tagOf(t, last)))
 				s.at(40)
 				s.alive(0, 0)
-			})
+			}, func(c *Config) { c.Limits.Transactions = 16 })
 		})
 	}
 }
