@@ -223,7 +223,7 @@ func (c *recorder) WriteDataChannel(b []byte, _ bool) (int, error) {
 // A page that crashes says nothing: its checks cease, and everything is given back. RFC 7675, 5.1
 func TestCrash(t *testing.T) {
 	r := newRig(t)
-	r.times.silence, r.times.gone = 300*time.Millisecond, 300*time.Millisecond
+	r.times.silence, r.times.gone = time.Second, 2*time.Second // a handshake on a busy machine fits
 	b, _ := connected(t, r)
 	b.send(`{"to":"sip:bob@example.org","text":"x","id":"1"}`)
 	flow := take(t, "a MESSAGE", r.requests).flow
