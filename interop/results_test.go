@@ -66,10 +66,14 @@ func (r *table) check() error {
 	if err != nil {
 		return err
 	}
+	var lacks strings.Builder
 	for line := range strings.Lines(r.markdown()) {
 		if !strings.Contains(string(have), line) {
-			return fmt.Errorf("RESULTS.md is out of date (go test ./interop -update): it lacks\n%s", line)
+			lacks.WriteString(line)
 		}
+	}
+	if lacks.Len() > 0 {
+		return fmt.Errorf("RESULTS.md is out of date (go test ./interop -update): it lacks\n%s", lacks.String())
 	}
 	return nil
 }
