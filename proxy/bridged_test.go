@@ -26,7 +26,9 @@ func (r *recorder) Bridge(caller MediaSide, ended func(string)) Bridge {
 	return r
 }
 
-func (r *recorder) note(format string, args ...any) { r.log = append(r.log, fmt.Sprintf(format, args...)) }
+func (r *recorder) note(format string, args ...any) {
+	r.log = append(r.log, fmt.Sprintf(format, args...))
+}
 
 func (r *recorder) Branch(callee MediaSide) (int, error) {
 	r.sides = append(r.sides, callee)
