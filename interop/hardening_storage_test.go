@@ -138,12 +138,15 @@ func TestDiskFull(t *testing.T) {
 	t.Logf("%d acknowledged, %d refused", len(acknowledged), failed)
 }
 
+// crowd is how many phones register at once: commits are under way at every moment, and each has several registrations in it.
+const crowd = 24
+
 // crowdRegisters registers one user after the other from several phones until stop is closed; acknowledged are those who heard a 200.
 func (s *victim) crowdRegisters(users []string, acknowledged *sync.Map) (stop func()) {
 	end := make(chan struct{})
 	var phones sync.WaitGroup
 	var next atomic.Int64
-	for range 4 {
+	for range crowd {
 		phones.Go(func() {
 			u := s.dial("udp", "")
 			for {
@@ -200,6 +203,15 @@ func TestKillUnderLoad(t *testing.T) {
 		time.Sleep(time.Duration(rng.IntN(300)) * time.Millisecond)
 		s.kill()
 		stop()
+		copied := filepath.Join(s.dir, fmt.Sprintf("killed%d", round)) // opening the files would mend them
+		if err := os.Mkdir(copied, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		copyDir(t, filepath.Dir(s.database()), copied)
+		if ok := integrity(t, filepath.Join(copied, filepath.Base(s.database()))); ok != "ok" {
+			t.Errorf("round %d: integrity_check says %s", round, ok)
+		}
+		os.RemoveAll(copied)
 		s.start()
 		known, n := s.registered(), 0
 		acknowledged.Range(func(user, _ any) bool {
