@@ -57,7 +57,7 @@ func TestConfigErrors(t *testing.T) {
 		{"web proxy", "domain = \"example.org\"\n[web]\nproxies = \"10.0.0.0/33\"\n",
 			"sb.toml:3:11: web.proxies: \"10.0.0.0/33\" is not the address of a web server in front of this one: want \"IP\" or \"IP/BITS\"\n    proxies = \"10.0.0.0/33\"\n              ^"},
 		{"origin", "domain = \"example.org\"\n[web]\norigins = [\"https://example.org\", \"example.org/phone\"]\n",
-			"sb.toml:3:35: web.origins[1]: \"example.org/phone\" is not the origin of a web page: want \"https://HOST\", \"https://HOST:PORT\", \"https://HOST:*\" or \"*\"\n" +
+			"sb.toml:3:35: web.origins[1]: \"example.org/phone\" is not the origin of a web page: want \"https://HOST\", \"https://HOST:PORT\", \"https://HOST:*\", \"null\" (a page opened from a file) or \"*\"\n" +
 				"    origins = [\"https://example.org\", \"example.org/phone\"]\n                                      ^"},
 		{"bad domain", "domain = \"sip:example.org\"\n",
 			"sb.toml:1:10: domain: \"sip:example.org\" is not a domain name: a host name such as example.org, without port or user\n    domain = \"sip:example.org\"\n             ^"},

@@ -49,6 +49,8 @@ type server struct {
 	turn     *turn.Server       // nil: none
 	ready    []webphone.Account // that the phone page may offer: those of signalbox dev
 
+	refused refusedPages // web pages that wanted to connect
+
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
 	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
 

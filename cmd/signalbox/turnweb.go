@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"signalbox/internal/auth"
-	"signalbox/internal/transport"
 )
 
 // turnAnswer is what GET /turn returns: the form that is known as the TURN REST API, and in the same object the one that a browser takes as it is,
@@ -77,8 +76,7 @@ func (s *server) openToPage(w http.ResponseWriter, r *http.Request) bool {
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Origin")
-	origins := transport.Origins{Allowed: s.config.origins, Known: s.isOurName}
-	if !origins.Allows(r) {
+	if origins := s.pages(); !origins.Allows(r) {
 		http.Error(w, "Pages of that origin may not use this server: see [web] origins in its configuration.", http.StatusForbidden)
 		return false
 	}

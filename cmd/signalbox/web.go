@@ -15,14 +15,13 @@ import (
 	"slices"
 	"strings"
 
-	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 )
 
 // webHandlers is what the https and http listeners serve, path by path.
 func (s *server) webHandlers() http.Handler {
 	mux := http.NewServeMux()
-	sip := s.network.WebSocket(transport.Origins{Allowed: s.config.origins, Known: s.isOurName})
+	sip := s.network.WebSocket(s.pages())
 	mux.Handle("/sip", sip)
 	mux.Handle("/ws", sip) // where pages written for other servers connect to
 	mux.HandleFunc("GET /ca", s.serveCA)

@@ -209,6 +209,24 @@ func TestWebSocketNoLength(t *testing.T) {
 	}
 }
 
+// A page that was opened from a file has the origin null (RFC 6455, 10.2): it may connect where that is listed, and nobody else by it.
+func TestNullOrigin(t *testing.T) {
+	var refused []string
+	o := Origins{Allowed: []string{"null"}, Refused: func(r *http.Request) { refused = append(refused, r.Header.Get("Origin")) }}
+	for origin, want := range map[string]bool{"null": true, "https://null": false, "null://": false, "": true} {
+		r := httptest.NewRequest("GET", "http://192.0.2.1/sip", nil)
+		if origin != "" {
+			r.Header.Set("Origin", origin)
+		}
+		if got := o.Allows(r); got != want {
+			t.Errorf("%q: %v", origin, got)
+		}
+	}
+	if slices.Sort(refused); !slices.Equal(refused, []string{"https://null", "null://"}) {
+		t.Errorf("refused: %q", refused)
+	}
+}
+
 // RFC 7118, 4.1: sip must be asked for. RFC 6455, 10.2 and hardening 73: foreign origins are refused.
 func TestWebSocketHandshake(t *testing.T) {
 	tr, _ := beginWeb(t, Config{WS: []string{"127.0.0.1:0"}}, Origins{

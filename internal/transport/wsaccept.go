@@ -93,7 +93,7 @@ func (h *webSocket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if !h.origins.allow(r) {
 		h.t.dropped(protoOf(r), ForeignOrigin)
-		http.Error(w, "Pages of this origin may not connect: it is not in [web] origins.", http.StatusForbidden)
+		http.Error(w, "Pages of this origin may not connect: it is not in [web] origins of the server's configuration.", http.StatusForbidden)
 		return
 	}
 	// RFC 7118, 4.1: the client MUST ask for it, the 101 MUST contain it.
