@@ -28,6 +28,8 @@ func main() {
 	peak := flag.Bool("peak", false, "also search the highest rate of calls without a failed one, and measure the delay at half of it")
 	overload := flag.Bool("overload", false, "offer Signalbox multiples of what it can carry, instead")
 	registrations := flag.Bool("registrations", false, "measure durable registrations and a million bindings, instead")
+	features := flag.Bool("features", false, "measure what outbound, GRUUs and a policy add to a registration, instead")
+	rates := flag.String("rates", "500,1000,2000,3000,5000,10000", "offered rates of -registrations; empty leaves them out")
 	bindings := flag.Int("bindings", 1_000_000, "how many bindings -registrations loads; 0 leaves that out")
 	share := flag.Int("share", 40, "per cent of one core that the overloaded server gets")
 	flag.Parse()
@@ -49,8 +51,14 @@ func main() {
 		}
 		return
 	}
+	if *features {
+		if err := b.features(ctx, []int{1000, 3000}, *rounds); err != nil {
+			log.Fatal(err)
+		}
+		return
+	}
 	if *registrations {
-		if err := b.registrations(ctx, []int{500, 1000, 2000, 3000, 5000}, *bindings); err != nil {
+		if err := b.registrations(ctx, strings.FieldsFunc(*rates, func(r rune) bool { return r == ',' }), *bindings); err != nil {
 			log.Fatal(err)
 		}
 		return

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,10 +19,14 @@ import (
 const bindingsPerUser = 10
 
 // registrations measures durable registrations: `make bench-registrations`. SIPp offers them at rising rates; then a million bindings are registered, kept, and read again after kill -9.
-func (b *bench) registrations(ctx context.Context, rates []int, bindings int) error {
+func (b *bench) registrations(ctx context.Context, rates []string, bindings int) error {
 	b.durable = true
 	fmt.Printf("\n| registrations offered/s (401, then 200 when on disk) | failed | p50 / p99 ms of the 200 | CPU us | RSS MB |\n|---|---|---|---|---|\n")
-	for _, rate := range rates {
+	for _, each := range rates {
+		rate, err := strconv.Atoi(each)
+		if err != nil {
+			return fmt.Errorf("rates: %w", err)
+		}
 		srv := b.signalbox()
 		if err := srv.start(ctx); err != nil {
 			return err

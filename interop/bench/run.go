@@ -27,7 +27,8 @@ type bench struct {
 	dir, repo string
 	users     int
 	durable   bool
-	callee    int // port of the answering SIPp
+	policy    string // of Signalbox; "" is none
+	callee    int    // port of the answering SIPp
 	caller    int
 }
 
@@ -88,7 +89,8 @@ func (b *bench) prepare(ctx context.Context) error {
 	return errors.Join(b.write("register.csv", register...), b.write("call.csv", call...), b.write("users.csv", accounts...))
 }
 
-func (b *bench) path(name string) string { return filepath.Join(b.dir, name) }
+func (b *bench) path(name string) string     { return filepath.Join(b.dir, name) }
+func (b *bench) scenario(name string) string { return filepath.Join(b.repo, "interop/sipp", name) }
 func (b *bench) write(name string, lines ...string) error {
 	return os.WriteFile(b.path(name), []byte(strings.Join(lines, "\n")+"\n"), 0o600)
 }
@@ -118,8 +120,13 @@ func (b *bench) signalbox() server {
 		store = "sqlite"
 	}
 	os.RemoveAll(b.path("data"))
-	b.write("signalbox.toml", fmt.Sprintf("domain = %q\n[listen]\nudp = \"127.0.0.1:%d\"\ntcp = \"\"\ntls = \"\"\n[store]\ndatabase = %q\nlocation = %q\n",
-		domain, s.port, "sqlite:"+b.path("data/signalbox.db"), store))
+	config := fmt.Sprintf("domain = %q\n[listen]\nudp = \"127.0.0.1:%d\"\ntcp = \"\"\ntls = \"\"\n[store]\ndatabase = %q\nlocation = %q\n",
+		domain, s.port, "sqlite:"+b.path("data/signalbox.db"), store)
+	if b.policy != "" {
+		b.write("policy.toml", b.policy)
+		config += "[policy]\nfile = \"policy.toml\"\n"
+	}
+	b.write("signalbox.toml", config)
 	if out, err := exec.Command(b.path("signalbox"), "user", "import", b.path("users.csv"), "--config", b.path("signalbox.toml")).CombinedOutput(); err != nil {
 		panic(fmt.Sprintf("user import: %v\n%s", err, out))
 	}
@@ -230,10 +237,9 @@ func (s *server) memory(figure string) (mb float64) {
 // run is one SIPp run of users operations.
 func (b *bench) run(ctx context.Context, s server, kind string, rate int) (result, error) {
 	script := map[string][3]string{"registration": {"register.xml", "register.csv", ""}, "message": {"message.xml", "call.csv", "inbox.xml"}, "call": {"call.xml", "call.csv", "answer.xml"}}[kind]
-	scenario := func(name string) string { return filepath.Join(b.repo, "interop/sipp", name) }
 	target := fmt.Sprintf("127.0.0.1:%d", s.port)
 	if script[2] != "" {
-		answer := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.callee), "-sf", scenario(script[2]), "-key", "contact", fmt.Sprintf("127.0.0.1:%d", b.callee), "-nostdin")
+		answer := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.callee), "-sf", b.scenario(script[2]), "-key", "contact", fmt.Sprintf("127.0.0.1:%d", b.callee), "-nostdin")
 		if err := answer.Start(); err != nil {
 			return result{}, err
 		}
@@ -246,9 +252,15 @@ func (b *bench) run(ctx context.Context, s server, kind string, rate int) (resul
 	if kind == "registration" {
 		contact = fmt.Sprintf("127.0.0.1:%d", b.callee)
 	}
+	return b.play(ctx, s, script[0], script[1], contact, rate)
+}
+
+// play runs a scenario once for every user, and measures the server meanwhile.
+func (b *bench) play(ctx context.Context, s server, script, users, contact string, rate int, more ...string) (result, error) {
 	before := s.cpu()
-	sipp := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", scenario(script[0]), "-inf", b.path(script[1]), "-key", "domain", domain, "-key", "contact", contact, "-key", "cparams", "",
-		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"), "-trace_stat", "-stf", b.path("stat.csv"))
+	args := append([]string{fmt.Sprintf("127.0.0.1:%d", s.port), "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", b.scenario(script), "-inf", b.path(users), "-key", "domain", domain, "-key", "contact", contact, "-key", "cparams", "",
+		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"), "-trace_stat", "-stf", b.path("stat.csv")}, more...)
+	sipp := exec.CommandContext(ctx, "sipp", args...)
 	sipp.Dir = b.dir
 	err := sipp.Run()
 	res := result{cpu: (s.cpu() - before) / float64(b.users), peakMB: s.peakMB()}
