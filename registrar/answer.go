@@ -23,7 +23,7 @@ func (g *registration) answer(bindings []location.Binding) {
 	}
 	g.answerPath(res)
 	g.answerOutbound(res)
-	g.answerIdentities(res)
+	g.answerIdentities(res, scratch[:0])
 	if g.identity.Info != "" {
 		wire.Add(res, "Authentication-Info", g.identity.Info) // RFC 7616, 3.5
 	}

@@ -151,24 +151,14 @@ func (g *registration) mayTell(b *location.Binding) bool {
 	return !g.door.byDevice || b.Device == g.door.device
 }
 
-// answerIdentities says who may be used in From over this flow (RFC 7315, 4.1.2.2): the user who has logged in; for a device itself and everybody on
-// it. A phone that is an instance with an address of its own is told too; a plain one knows.
-func (g *registration) answerIdentities(res *wire.Response) {
-	if g.Logins == nil {
-		return
-	}
+// answerIdentities says in every 200 who may be used in From over this flow (RFC 7315, 4.1.2): the user; for a device itself and everybody who is logged in on
+// it.
+func (g *registration) answerIdentities(res *wire.Response, scratch []byte) {
+	value := append(g.aor.Append(append(scratch, '<')), '>')
 	if g.door.isDevice {
-		value := "<" + g.aor.String() + ">"
 		for _, user := range g.Logins.Users(g.aor) {
-			value += ", <" + user.String() + ">"
-		}
-		wire.Add(res, "P-Associated-URI", value)
-		return
-	}
-	for i := range g.contacts {
-		if c := &g.contacts[i]; c.device != (wire.AOR{}) || c.instance != "" && g.options&knowsGRUU != 0 {
-			wire.Add(res, "P-Associated-URI", "<"+g.aor.String()+">")
-			return
+			value = append(user.Append(append(value, ", <"...)), '>')
 		}
 	}
+	wire.Add(res, "P-Associated-URI", string(value))
 }

@@ -14,18 +14,18 @@ type AOR struct {
 }
 
 // String is the address as a URI: "sip:alice@example.org"; User escaped again.
-func (a AOR) String() string {
-	b := make([]byte, 0, len(a.User)+len(a.Host)+8)
+func (a AOR) String() string { return string(a.Append(make([]byte, 0, len(a.User)+len(a.Host)+8))) }
+
+// Append appends what String returns.
+func (a AOR) Append(b []byte) []byte {
 	b = append(b, "sip:"...)
 	if a.User != "" {
 		b = append(appendEscaped(b, a.User), '@')
 	}
 	if strings.IndexByte(a.Host, ':') >= 0 {
-		b = append(append(append(b, '['), a.Host...), ']')
-	} else {
-		b = append(b, a.Host...)
+		return append(append(append(b, '['), a.Host...), ']')
 	}
-	return string(b)
+	return append(b, a.Host...)
 }
 
 // appendEscaped writes a user part, escaping what the grammar does not allow there (RFC 3261, 19.1.2).
