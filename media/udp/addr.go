@@ -61,10 +61,10 @@ func (s *Socket) Port() uint16 { return s.port }
 // Send sends one datagram, at once or never: a full buffer loses it, as the network would. The result tells whether it was sent. It never waits, so that the
 // scheduler need not know (ADR 4).
 func (s *Socket) Send(b []byte, to *Addr) bool {
-	if len(b) == 0 || to == nil {
+	if to == nil {
 		return false
 	}
-	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
+	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
 		uintptr(unsafe.Pointer(&to.raw[0])), to.size)
 	return errno == 0
 }
@@ -116,15 +116,5 @@ func (s *Socket) bind(port uint16, shared bool) error {
 	if s.v6 {
 		local = &unix.SockaddrInet6{Port: int(port)}
 	}
-	if err := unix.Bind(s.fd, local); err != nil {
-		return err
-	}
-	name, err := unix.Getsockname(s.fd)
-	switch name := name.(type) {
-	case *unix.SockaddrInet4:
-		s.port = uint16(name.Port)
-	case *unix.SockaddrInet6:
-		s.port = uint16(name.Port)
-	}
-	return err
+	return s.bindLocal(local)
 }

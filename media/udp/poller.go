@@ -33,6 +33,7 @@ type left struct {
 type polled struct {
 	socket *Socket
 	handle Handler
+	in     *reader // of a busy socket
 }
 
 // NewPoller starts one.
@@ -58,10 +59,18 @@ func NewPoller() (*Poller, error) {
 }
 
 // Add reads a socket from now on.
-func (p *Poller) Add(s *Socket, h Handler) error {
+func (p *Poller) Add(s *Socket, h Handler) error { return p.add(&polled{socket: s, handle: h}) }
+
+// AddBusy reads a socket on which many peers send, in batches.
+func (p *Poller) AddBusy(s *Socket, h Handler) error {
+	return p.add(&polled{socket: s, handle: h, in: newReader(s.v6)})
+}
+
+func (p *Poller) add(e *polled) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.open[int32(s.fd)] = &polled{s, h}
+	s := e.socket
+	p.open[int32(s.fd)] = e
 	err := unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, s.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(s.fd)})
 	if err != nil {
 		delete(p.open, int32(s.fd))
@@ -152,8 +161,13 @@ func (p *Poller) find(events []unix.EpollEvent, ready []*polled) (n int) {
 	return n
 }
 
-// read takes one datagram of a socket: a phone sends one at a time, and epoll tells if there are more.
+// read takes one datagram of a socket, or a batch of a busy one: a phone sends one at a time, and epoll tells if there are more.
 func (e *polled) read(buf []byte) {
+	if e.in != nil {
+		e.in.recv(uintptr(e.socket.fd))
+		e.in.each(e.handle)
+		return
+	}
 	var name [unix.SizeofSockaddrInet6]byte
 	size := uint32(len(name))
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(e.socket.fd), uintptr(unsafe.Pointer(&buf[Headroom])), Room+1, unix.MSG_DONTWAIT,
