@@ -96,17 +96,26 @@ func unreachable(control []byte) bool {
 	return false
 }
 
-// quotedRequest reads the method and the branch of the top Via, which is the first header of the requests that we send, off the beginning of a datagram.
+// quotedRequest reads the method and the branch of the top Via, the one that we have put there, off the beginning of a datagram. Other headers may stand
+// before it: our Record-Route in a call.
 func quotedRequest(b []byte) (method, branch string, ok bool) {
 	line, rest, _ := bytes.Cut(b, []byte("\r\n"))
 	name, _, _ := bytes.Cut(line, []byte(" "))
-	via, _, whole := bytes.Cut(rest, []byte("\r\n"))
-	if !whole || !bytes.HasPrefix(via, []byte("Via: ")) || bytes.HasPrefix(name, []byte("SIP/")) {
+	if bytes.HasPrefix(name, []byte("SIP/")) {
 		return "", "", false
 	}
-	_, value, found := bytes.Cut(via, []byte(";branch="))
-	value, _, _ = bytes.Cut(value, []byte(";"))
-	return string(name), string(value), found && len(value) > 0
+	for {
+		header, after, whole := bytes.Cut(rest, []byte("\r\n"))
+		if !whole || len(header) == 0 {
+			return "", "", false
+		}
+		if via, found := bytes.CutPrefix(header, []byte("Via: ")); found {
+			_, value, found := bytes.Cut(via, []byte(";branch="))
+			value, _, _ = bytes.Cut(value, []byte(";"))
+			return string(name), string(value), found && len(value) > 0
+		}
+		rest = after
+	}
 }
 
 // sockaddrPort is where the datagram was sent to.

@@ -142,9 +142,13 @@ func TestQuotedRequest(t *testing.T) {
 			t.Fatalf("%q: %q %q %v", whole[:n], method, branch, ok)
 		}
 	}
+	call := strings.Replace(whole, "Via: ", "Record-Route: <sip:192.0.2.1;lr;branch=none>\r\nVia: ", 1)
+	if _, branch, ok := quotedRequest([]byte(call)); !ok || branch != "z9hG4bKone" {
+		t.Errorf("behind a Record-Route: %q %v", branch, ok)
+	}
 	for _, b := range []string{
 		"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP 127.0.0.1;branch=z9hG4bKone\r\n\r\n",
-		"OPTIONS sip:a SIP/2.0\r\nFrom: <sip:alice@example.org>\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKone\r\n",
+		"MESSAGE sip:a SIP/2.0\r\nFrom: <sip:alice@example.org>\r\n\r\nVia: SIP/2.0/UDP a;branch=z9hG4bKbody\r\n",
 		"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a\r\n",
 		"OPTIONS sip:a SIP/2.0\r\nVia: SIP/2.0/UDP a;branch=\r\n",
 		"\r\n\r\n",
