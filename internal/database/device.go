@@ -127,8 +127,8 @@ func (db *DB) readDevices(ctx context.Context, to *Devices) error {
 }
 
 // each calls fn for every row of a query.
-func (db *DB) each(ctx context.Context, query string, fn func(*sql.Rows) error) error {
-	rows, err := db.reader.QueryContext(ctx, query)
+func (db *DB) each(ctx context.Context, query string, fn func(*sql.Rows) error, args ...any) error {
+	rows, err := db.reader.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

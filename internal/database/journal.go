@@ -13,7 +13,7 @@ var (
 	errJournalFull   = errors.New("database: too much waits for the disk")
 )
 
-// Journal writes what happens beside the registrations: events, and the state of subscriptions. Callers never wait: one goroutine writes what has gathered in one
+// Journal writes what happens beside the registrations: events, phones that come and go, and the state of subscriptions. Callers never wait: one goroutine writes what has gathered in one
 // transaction, so that registrations, which use the same file, are held up by few commits and short ones.
 //
 // Events are written after the fact: a crash loses those of the last eventGather at most. A subscription is told when it is on disk.
@@ -24,15 +24,25 @@ type Journal struct {
 	mu       sync.Mutex
 	events   []Event
 	subs     []subscriptionChange
-	writing  int       // events that are being written
+	phones   []Phone
+	writing  gathered  // what is being written
 	lost     int       // events that found no room
 	deadline time.Time // of the next commit; zero when nothing waits
 	newest   int64     // cursor on disk
 	appended chan struct{}
-	released bool // nobody waits for events any more
-	closed   bool // nothing is appended any more
+	settled  chan struct{} // closed and made anew by each commit
+	released bool          // nobody waits for events any more
+	closed   bool          // nothing is appended any more
 
 	wake, stop, stopped chan struct{}
+}
+
+// gathered is what one commit writes.
+type gathered struct {
+	events []Event
+	first  int64 // cursor of the first of them
+	subs   []subscriptionChange
+	phones []Phone
 }
 
 // Journal starts the writer. failed, if not nil, hears of commits that failed; events wait for the next attempt.
@@ -42,7 +52,7 @@ func (db *DB) Journal(ctx context.Context, failed func(error)) (*Journal, error)
 		return nil, explain(db.path, err)
 	}
 	j := &Journal{
-		db: db, failed: failed, newest: newest, appended: make(chan struct{}),
+		db: db, failed: failed, newest: newest, appended: make(chan struct{}), settled: make(chan struct{}),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 	}
 	go j.run()
@@ -141,7 +151,7 @@ func (j *Journal) Sync(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, syncWait)
 	defer cancel()
 	j.mu.Lock()
-	target := j.newest + int64(j.writing+len(j.events))
+	target := j.newest + int64(len(j.writing.events)+len(j.events))
 	if len(j.events) > 0 {
 		j.expect(0)
 	}
@@ -207,7 +217,7 @@ func (j *Journal) commitAll() {
 	for before := -1; ; {
 		j.commit()
 		j.mu.Lock()
-		left := len(j.events)
+		left := len(j.events) + len(j.phones)
 		j.mu.Unlock()
 		if left == 0 || left == before {
 			return
@@ -216,17 +226,17 @@ func (j *Journal) commitAll() {
 	}
 }
 
-// commit writes what has gathered. Events that could not be written are kept for the next attempt; subscriptions are told.
+// commit writes what has gathered. Events and phones that could not be written are kept for the next attempt; subscriptions are told.
 func (j *Journal) commit() {
-	events, first, subs := j.take()
-	if len(events) == 0 && len(subs) == 0 {
+	g := j.take()
+	if len(g.events)+len(g.subs)+len(g.phones) == 0 {
 		return
 	}
-	err := j.write(events, first, subs)
-	j.settle(events, err)
-	for i := range subs {
-		if subs[i].done != nil {
-			subs[i].done(err)
+	err := j.write(&g)
+	j.settle(&g, err)
+	for i := range g.subs {
+		if g.subs[i].done != nil {
+			g.subs[i].done(err)
 		}
 	}
 	if err != nil && j.failed != nil {
@@ -234,38 +244,42 @@ func (j *Journal) commit() {
 	}
 }
 
-// take returns what is written next: all subscriptions, and as many events as one commit takes.
-func (j *Journal) take() (events []Event, first int64, subs []subscriptionChange) {
+// take returns what is written next: all subscriptions, and as many events and phones as one commit takes.
+func (j *Journal) take() gathered {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.lost > 0 {
 		j.events = append(j.events, Event{Time: time.Now(), Event: "lost", Count: j.lost, Reason: "the disk was too slow"})
 		j.lost = 0
 	}
-	n := min(len(j.events), maxCommittedEvents)
-	events, subs = j.events[:n:n], j.subs
-	j.events, j.subs, j.deadline, j.writing = j.events[n:], nil, time.Time{}, n
-	if len(j.events) > 0 {
+	n, m := min(len(j.events), maxCommittedEvents), min(len(j.phones), maxCommittedPhones)
+	g := gathered{events: j.events[:n:n], first: j.newest + 1, subs: j.subs, phones: j.phones[:m:m]}
+	j.events, j.subs, j.phones, j.deadline, j.writing = j.events[n:], nil, j.phones[m:], time.Time{}, g
+	if len(j.events)+len(j.phones) > 0 {
 		j.expect(0)
 	}
-	return events, j.newest + 1, subs
+	return g
 }
 
-// settle notes whether the events are on disk. Those that are not stand first in the queue again.
-func (j *Journal) settle(events []Event, err error) {
+// settle notes whether events and phones are on disk. Those that are not stand first in the queue again.
+func (j *Journal) settle(g *gathered, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.writing = 0
+	j.writing = gathered{}
+	close(j.settled)
+	j.settled = make(chan struct{})
 	switch {
-	case len(events) == 0:
 	case err != nil:
-		room := max(0, maxWaitingEvents-len(events))
+		room := max(0, maxWaitingEvents-len(g.events))
 		j.lost += max(0, len(j.events)-room)
-		j.events = append(events, j.events[:min(room, len(j.events))]...)
-		j.deadline = time.Time{}
-		j.expect(eventRetry)
-	default:
-		j.newest += int64(len(events))
+		j.events = append(g.events, j.events[:min(room, len(j.events))]...)
+		j.phones = append(g.phones, j.phones[:min(max(0, maxWaitingPhones-len(g.phones)), len(j.phones))]...)
+		if len(j.events)+len(j.phones) > 0 {
+			j.deadline = time.Time{}
+			j.expect(eventRetry)
+		}
+	case len(g.events) > 0:
+		j.newest += int64(len(g.events))
 		if !j.released {
 			close(j.appended)
 			j.appended = make(chan struct{})
@@ -274,9 +288,9 @@ func (j *Journal) settle(events []Event, err error) {
 }
 
 // write is one transaction. It takes no context of a caller: it belongs to many of them.
-func (j *Journal) write(events []Event, first int64, subs []subscriptionChange) error {
+func (j *Journal) write(g *gathered) error {
 	ctx := context.Background()
-	data, err := encodeEvents(events, first)
+	data, err := encodeEvents(g.events, g.first)
 	if err != nil {
 		return err
 	}
@@ -285,12 +299,14 @@ func (j *Journal) write(events []Event, first int64, subs []subscriptionChange) 
 		return explain(j.db.path, err)
 	}
 	defer tx.Rollback()
-	err = writeSubscriptions(ctx, tx, subs)
-	if err == nil && len(events) > 0 {
-		_, err = tx.ExecContext(ctx, "INSERT INTO event (first, count, data) VALUES (?, ?, ?)", first, len(events), data)
+	if err = writeSubscriptions(ctx, tx, g.subs); err == nil {
+		err = writePhones(ctx, tx, g.phones)
+	}
+	if err == nil && len(g.events) > 0 {
+		_, err = tx.ExecContext(ctx, "INSERT INTO event (first, count, data) VALUES (?, ?, ?)", g.first, len(g.events), data)
 		if err == nil {
 			// The newest row always stays: it knows the cursor.
-			_, err = tx.ExecContext(ctx, "DELETE FROM event WHERE first + count <= ? AND first <= ?", first-MaxEvents, first-MaxEvents)
+			_, err = tx.ExecContext(ctx, "DELETE FROM event WHERE first + count <= ? AND first <= ?", g.first-MaxEvents, g.first-MaxEvents)
 		}
 	}
 	if err == nil {
