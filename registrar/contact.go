@@ -30,24 +30,23 @@ var (
 
 // readContacts reads the Contact header field, if there is one.
 func (g *registration) readContacts() error {
-	values := wire.List(g.req, "Contact")
-	if len(values) > g.MaxContacts {
-		return wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts", len(values))
+	if g.named > g.MaxContacts {
+		return wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts", g.named)
 	}
 	if len(g.req.CallID) > maxCallID {
 		return wire.Errorf(403, "Call-ID Too Long", "registrar: Call-ID of %d bytes", len(g.req.CallID))
 	}
-	for _, value := range values {
-		if strings.TrimSpace(value) == "*" {
-			return g.readStar(values)
+	for i := range g.addresses {
+		if g.addresses[i].Raw == "*" {
+			return g.readStar()
 		}
 	}
-	if len(values) == 0 {
+	if g.named == 0 {
 		return nil
 	}
-	g.contacts = make([]contact, 0, len(values))
-	for _, value := range values {
-		c, err := g.readContact(value)
+	g.contacts = make([]contact, 0, g.named)
+	for i := range g.addresses {
+		c, err := g.readContact(&g.addresses[i])
 		if err != nil {
 			return err
 		}
@@ -62,23 +61,20 @@ func (g *registration) readContacts() error {
 }
 
 // readStar: "*" stands alone, with an Expires of zero (RFC 3261, 10.3 step 6).
-func (g *registration) readStar(values []string) error {
+func (g *registration) readStar() error {
 	expires, ok := deltaSeconds(wire.Get(g.req, "Expires"))
-	if len(values) != 1 || !ok || expires != 0 {
-		return wire.Errorf(400, "Invalid Request", "registrar: Contact * with %d contacts and Expires %q", len(values), wire.Get(g.req, "Expires"))
+	if g.named != 1 || !ok || expires != 0 {
+		return wire.Errorf(400, "Invalid Request", "registrar: Contact * with %d contacts and Expires %q", g.named, wire.Get(g.req, "Expires"))
 	}
 	g.all = true
 	return nil
 }
 
-// readContact reads one value and checks whether it can be granted.
-func (g *registration) readContact(value string) (contact, error) {
+// readContact checks whether what one value asks for can be granted.
+func (g *registration) readContact(address *wire.Address) (contact, error) {
+	value := address.Raw
 	if len(value) > maxContact {
 		return contact{}, wire.Errorf(403, "Contact Too Long", "registrar: contact of %d bytes", len(value))
-	}
-	address, err := wire.ParseAddress(value)
-	if err != nil {
-		return contact{}, wire.Errorf(400, "Bad Contact", "registrar: contact %q: %w", value, err)
 	}
 	c := contact{uri: address.URI, q: 1000}
 	if !c.uri.IsSIP() {
@@ -104,7 +100,7 @@ func (g *registration) readContact(value string) (contact, error) {
 
 // readParams takes q and expires out of the parameters and returns the value of the latter, "" if there is none.
 func (c *contact) readParams(params string) (expires string, err error) {
-	var b []byte
+	c.params = params
 	seenQ := false
 	for rest := params; rest != ""; {
 		var p string
@@ -119,7 +115,7 @@ func (c *contact) readParams(params string) (expires string, err error) {
 			if expires = value; value == "" {
 				expires = "malformed"
 			}
-			continue
+			c.leaveOut(p, rest)
 		case strings.EqualFold(name, "q"):
 			if seenQ {
 				return "", errTwice
@@ -129,7 +125,7 @@ func (c *contact) readParams(params string) (expires string, err error) {
 			if c.q, ok = qvalue(value); !ok {
 				return "", errQ
 			}
-			continue
+			c.leaveOut(p, rest)
 		case strings.EqualFold(name, "+sip.instance"):
 			c.instance = canonicalInstance(value)
 		case strings.EqualFold(name, "reg-id"):
@@ -139,14 +135,23 @@ func (c *contact) readParams(params string) (expires string, err error) {
 			}
 			c.regID = int(id)
 		case strings.EqualFold(name, "pub-gruu"), strings.EqualFold(name, "temp-gruu"):
-			continue // a phone cannot propose any (RFC 5627, 5.1)
+			c.leaveOut(p, rest) // a phone cannot propose any (RFC 5627, 5.1)
 		}
-		b = append(b, p...)
-	}
-	if c.params = params; len(b) < len(params) {
-		c.params = string(b)
 	}
 	return expires, nil
+}
+
+// leaveOut takes a parameter, with its semicolon, out of those that are kept: they end with it and the rest.
+func (c *contact) leaveOut(p, rest string) {
+	before := c.params[:len(c.params)-len(p)-len(rest)]
+	switch {
+	case before == "":
+		c.params = rest
+	case rest == "":
+		c.params = before
+	default:
+		c.params = before + rest
+	}
 }
 
 // cutParam cuts the first parameter, with its semicolon, off parameters whose grammar is checked.

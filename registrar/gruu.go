@@ -49,16 +49,8 @@ func (g *registration) appendGRUUs(dst []byte, bindings []location.Binding, b *l
 	if g.options&knowsGRUU == 0 || g.GRUU == nil || b.InstanceID == "" {
 		return dst
 	}
-	dst = append(dst, `;pub-gruu="`...)
-	dst = append(g.GRUU.AppendPublic(dst, g.aor, b.InstanceID), '"')
 	newest := location.Newest(bindings, b.InstanceID)
-	mark := len(dst)
-	dst = append(dst, `;temp-gruu="`...)
-	dst, ok := g.GRUU.AppendTemporary(dst, g.aor, b.InstanceID, newest.Epoch, newest.Stamp())
-	if !ok {
-		return dst[:mark]
-	}
-	return append(dst, '"')
+	return g.GRUU.AppendParams(dst, g.aor, b.InstanceID, newest.Epoch, newest.Stamp())
 }
 
 // lose marks the bindings that a flow was the only way to, and returns the list as it is if there are none.

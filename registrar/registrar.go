@@ -120,6 +120,11 @@ type registration struct {
 	vias     int // proxies it came by, and the phone
 	path     []string
 	all      bool // Contact: *
+
+	named      int            // so many values has Contact
+	addresses  []wire.Address // these, unless they are too many
+	oneAddress [1]wire.Address
+
 	contacts []contact
 	outbound bool // reg-id counts, and the phone knows outbound (RFC 5626, 6)
 	terms    terms
@@ -155,9 +160,15 @@ func (g *registration) inspect() error {
 	if g.req.Method != sip.REGISTER {
 		return wire.Errorf(405, "", "registrar: %s", g.req.Method).With("Allow", "REGISTER") // RFC 3261, 8.2.1
 	}
-	for _, value := range wire.List(g.req, "Contact") { // what cannot be read is refused before anybody is asked for a password: RFC 4475, 3.1.2.13
-		if _, err := wire.ParseAddress(value); err != nil {
+	values := wire.List(g.req, "Contact")
+	g.named, g.addresses = len(values), g.oneAddress[:0]
+	for _, value := range values { // what cannot be read is refused before anybody is asked for a password: RFC 4475, 3.1.2.13
+		a, err := wire.ParseAddress(value)
+		if err != nil {
 			return wire.Errorf(400, "Bad Contact", "registrar: contact %q: %w", value, err)
+		}
+		if len(values) <= g.MaxContacts { // else it is refused anyway
+			g.addresses = append(g.addresses, a)
 		}
 	}
 	// RFC 3261, 8.2.2.2. What has no credentials changes nothing, however often it comes; and clients that do not count CSeq on when they answer

@@ -39,6 +39,8 @@ type keyed struct {
 	hash hash.Hash
 	text []byte
 	sum  []byte
+
+	counter, stream [ivSize]byte
 }
 
 // Base 32, because a URI parameter is compared without case (RFC 3261, 19.1.4); base 64 for the user part, which is compared with it.
@@ -75,8 +77,7 @@ func derive(key []byte, purpose string) []byte {
 }
 
 // mac fills out with the signature over the texts, which purpose keeps apart from others.
-func (m *Maker) mac(out []byte, purpose byte, texts ...string) {
-	k := m.macs.Get().(*keyed)
+func (k *keyed) mac(out []byte, purpose byte, texts ...string) {
 	k.text = append(k.text[:0], purpose)
 	for _, s := range texts {
 		k.text = binary.BigEndian.AppendUint16(k.text, uint16(len(s)))
@@ -86,30 +87,57 @@ func (m *Maker) mac(out []byte, purpose byte, texts ...string) {
 	k.hash.Write(k.text)
 	k.sum = k.hash.Sum(k.sum[:0])
 	copy(out, k.sum)
-	m.macs.Put(k)
 }
 
 // ID of an instance, which is written in its canonical form.
 func (m *Maker) ID(aor wire.AOR, instance string) (id ID) {
-	m.mac(id[:], 'i', aor.User, aor.Host, instance)
+	k := m.macs.Get().(*keyed)
+	defer m.macs.Put(k)
+	return k.id(aor, instance)
+}
+
+func (k *keyed) id(aor wire.AOR, instance string) (id ID) {
+	k.mac(id[:], 'i', aor.User, aor.Host, instance)
 	return id
 }
 
 // AppendPublic appends the public GRUU of an instance. It is always the same one: its owner is known as long as the address-of-record is.
 // RFC 5627, 5.1
 func (m *Maker) AppendPublic(dst []byte, aor wire.AOR, instance string) []byte {
-	var raw [publicSize]byte
-	id := m.ID(aor, instance)
-	copy(raw[:], id[:])
-	m.mac(raw[idSize:], 'p', aor.User, aor.Host, string(id[:]))
-	dst = append(dst, aor.String()...)
-	dst = append(dst, ";gr="...)
-	return params.AppendEncode(dst, raw[:])
+	k := m.macs.Get().(*keyed)
+	defer m.macs.Put(k)
+	return k.appendPublic(dst, aor, k.id(aor, instance))
 }
 
 // AppendTemporary appends a temporary GRUU of an instance, another one for each stamp. There is none for an address-of-record with a very long
 // name: ok is false. RFC 5627, 5.1
 func (m *Maker) AppendTemporary(dst []byte, aor wire.AOR, instance string, epoch uint32, stamp uint64) (gruu []byte, ok bool) {
+	k := m.macs.Get().(*keyed)
+	defer m.macs.Put(k)
+	return m.appendTemporary(k, dst, aor, k.id(aor, instance), epoch, stamp)
+}
+
+// AppendParams appends both as parameters of the instance's Contact; a temporary one only where there is one. RFC 5627, 5.2
+func (m *Maker) AppendParams(dst []byte, aor wire.AOR, instance string, epoch uint32, stamp uint64) []byte {
+	k := m.macs.Get().(*keyed)
+	defer m.macs.Put(k)
+	id := k.id(aor, instance)
+	dst = append(k.appendPublic(append(dst, `;pub-gruu="`...), aor, id), '"')
+	if gruu, ok := m.appendTemporary(k, append(dst, `;temp-gruu="`...), aor, id, epoch, stamp); ok {
+		dst = append(gruu, '"')
+	}
+	return dst
+}
+
+func (k *keyed) appendPublic(dst []byte, aor wire.AOR, id ID) []byte {
+	var raw [publicSize]byte
+	copy(raw[:], id[:])
+	k.mac(raw[idSize:], 'p', aor.User, aor.Host, string(id[:]))
+	dst = append(aor.Append(dst), ";gr="...)
+	return params.AppendEncode(dst, raw[:])
+}
+
+func (m *Maker) appendTemporary(k *keyed, dst []byte, aor wire.AOR, id ID, epoch uint32, stamp uint64) (gruu []byte, ok bool) {
 	if len(aor.User) > maxUser {
 		return dst, false
 	}
@@ -117,22 +145,28 @@ func (m *Maker) AppendTemporary(dst []byte, aor wire.AOR, instance string, epoch
 	plain := raw[ivSize:]
 	plain[0] = byte(len(aor.User))
 	copy(plain[1:], aor.User)
-	id := m.ID(aor, instance)
 	rest := plain[1+maxUser:]
 	copy(rest, id[:])
 	binary.BigEndian.PutUint32(rest[idSize:], epoch)
 	binary.BigEndian.PutUint64(rest[idSize+epochSize:], stamp)
 	// The signature is the initialisation vector: what is equal in any two of them cannot be seen, and none is ever used for two texts.
-	m.mac(raw[:ivSize], 't', aor.Host, string(plain))
-	m.cover(plain, raw[:ivSize])
+	k.mac(raw[:ivSize], 't', aor.Host, string(plain))
+	m.cover(k, plain, raw[:ivSize])
 	dst = append(dst, "sip:"...)
 	dst = users.AppendEncode(dst, raw[:])
 	dst = append(append(dst, '@'), aor.Host...)
 	return append(dst, ";gr"...), true
 }
 
-// cover encrypts, and decrypts.
-func (m *Maker) cover(b, iv []byte) { cipher.NewCTR(m.block, iv).XORKeyStream(b, b) }
+// cover encrypts, and decrypts: counter mode, without the kilobyte that crypto/cipher allocates for it.
+func (m *Maker) cover(k *keyed, b, iv []byte) {
+	for i := byte(0); len(b) > 0; i++ {
+		copy(k.counter[:], iv)
+		k.counter[ivSize-1] ^= i
+		m.block.Encrypt(k.stream[:], k.counter[:])
+		b = b[subtle.XORBytes(b, b, k.stream[:]):]
+	}
+}
 
 // Is tells a URI that claims to be a GRUU.
 func Is(u wire.URI) bool {
@@ -159,8 +193,10 @@ func (m *Maker) openPublic(gr string, aor wire.AOR) (t Target, ok bool) {
 	if _, err := params.Decode(raw[:], []byte(strings.ToLower(gr))); err != nil {
 		return t, false
 	}
+	k := m.macs.Get().(*keyed)
+	defer m.macs.Put(k)
 	var want [sealSize]byte
-	m.mac(want[:], 'p', aor.User, aor.Host, string(raw[:idSize]))
+	k.mac(want[:], 'p', aor.User, aor.Host, string(raw[:idSize]))
 	return Target{AOR: aor, ID: ID(raw[:idSize])}, subtle.ConstantTimeCompare(want[:], raw[idSize:]) == 1
 }
 
@@ -172,10 +208,12 @@ func (m *Maker) openTemporary(aor wire.AOR) (t Target, ok bool) {
 	if _, err := users.Decode(raw[:], []byte(aor.User)); err != nil {
 		return t, false
 	}
+	k := m.macs.Get().(*keyed)
+	defer m.macs.Put(k)
 	plain := raw[ivSize:]
-	m.cover(plain, raw[:ivSize])
+	m.cover(k, plain, raw[:ivSize])
 	var want [ivSize]byte
-	m.mac(want[:], 't', aor.Host, string(plain))
+	k.mac(want[:], 't', aor.Host, string(plain))
 	if subtle.ConstantTimeCompare(want[:], raw[:ivSize]) != 1 || plain[0] > maxUser {
 		return t, false
 	}

@@ -89,6 +89,19 @@ func TestPublic(t *testing.T) {
 	}
 }
 
+// RFC 5627, 5.2: a Contact has both, or the public one alone where there is no temporary one.
+func TestParams(t *testing.T) {
+	m := maker(t, 1)
+	want := `<x>;pub-gruu="` + public(m, alice, instance) + `";temp-gruu="` + temporary(t, m, alice, instance, 3, 4) + `"`
+	if got := string(m.AppendParams([]byte("<x>"), alice, instance, 3, 4)); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	long := wire.AOR{User: strings.Repeat("a", maxUser+1), Host: "example.org"}
+	if got, want := string(m.AppendParams(nil, long, instance, 3, 4)), `;pub-gruu="`+public(m, long, instance)+`"`; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+}
+
 // RFC 5627, 5.1: no temporary GRUU equals another, and two of them do not show whether they lead to the same phone.
 func TestTemporary(t *testing.T) {
 	m := maker(t, 1)
@@ -164,8 +177,7 @@ func BenchmarkMake(b *testing.B) {
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = m.AppendPublic(buf[:0], alice, instance)
-		buf, _ = m.AppendTemporary(buf, alice, instance, 1, 2)
+		buf = m.AppendParams(buf[:0], alice, instance, 1, 2)
 	}
 }
 
