@@ -52,7 +52,7 @@ func main() {
 		return
 	}
 	if *features {
-		if err := b.features(ctx, []int{1000, 3000}, *rounds); err != nil {
+		if err := b.features(ctx, []int{2000}, *rounds); err != nil {
 			log.Fatal(err)
 		}
 		return
