@@ -173,6 +173,7 @@ func furnish(ctx context.Context, c *config, domains *wire.Domains, db *database
 	}
 	*undo = append(*undo, journal.Close)
 	var told changes
+	told.add(phones{journal}.changed)
 	told.add(feed{journal}.changed)
 	bindings, err := location.Open(db.SQL(), location.Config{Volatile: c.volatile, Changed: told.changed})
 	if err != nil {

@@ -119,6 +119,7 @@ func (s *server) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	s.changes.add(s.bindingChanged)
+	s.changes.add(phones{s.journal}.changed)
 	s.changes.add(feed{s.journal}.changed)
 	s.bindings, err = location.Open(s.db.SQL(), location.Config{
 		Volatile: s.config.volatile, Changed: s.changes.changed,
