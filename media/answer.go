@@ -1,6 +1,8 @@
 package media
 
 import (
+	"slices"
+
 	"signalbox/internal/wire"
 	"signalbox/media/sdp"
 )
@@ -34,8 +36,12 @@ func (b *Bridge) Answer(from, to int, body []byte) ([]byte, error) {
 		b.focus = callee
 		a.join()
 	}
-	if f.answer == nil || f.asks != x.number {
-		f.answer = b.reply(x, f, matches).Append(nil)
+	a.late = nil
+	switch {
+	case f.answer == nil || f.asks != x.number:
+		f.answer, f.told = b.reply(x, f, matches).Append(nil), promised(matches)
+	case !suits(f.told, matches):
+		a.late = slices.Clone(body)
 	}
 	return f.answer, nil
 }
@@ -64,6 +70,9 @@ func (b *Bridge) match(x *exchange, a, f *leg, s *sdp.Session) ([]match, error) 
 		}
 		if m.pairs = sdp.Common(x.sent[i].Codecs, m.answered.Codecs); len(m.pairs) == 0 {
 			continue
+		}
+		for k := range m.pairs {
+			m.pairs[k].Offered.PT = x.original(line, i, m.pairs[k].Sent, a)
 		}
 		list = append(list, m)
 	}
@@ -122,6 +131,13 @@ func (b *Bridge) join(f, a *leg, matches []match) {
 	}
 	f.sort(matches)
 	a.sort(matches)
+	for i := range matches {
+		m := &matches[i]
+		for _, p := range m.pairs {
+			f.remember(m.line, p.Offered, p.Offered.PT)
+			a.remember(m.line, p.Offered, p.Sent)
+		}
+	}
 }
 
 func (l *leg) mute() {
@@ -145,7 +161,7 @@ func (l *leg) sort(matches []match) {
 				table[p.Offered.PT] = m.from
 			}
 			if l == m.by.leg {
-				table[p.Offered.PT], table[p.Answered.PT] = m.by, m.by
+				table[p.Sent], table[p.Answered.PT] = m.by, m.by
 			}
 		}
 	}
@@ -158,7 +174,7 @@ func (m *match) routes() (there, back *route) {
 	back = newRoute(m.from, m.pairs[0].Answered.Clock)
 	for _, p := range m.pairs {
 		there.pass(&p.Offered, &p.Answered, p.Offered.PT)
-		back.pass(&p.Answered, &p.Offered, p.Offered.PT) // the number we offered is the one to send to us. RFC 3264, 5.1
+		back.pass(&p.Answered, &p.Offered, p.Sent) // the number we offered is the one to send to us. RFC 3264, 5.1
 	}
 	for _, p := range m.pairs {
 		if back.pt[p.Answered.PT] == noPT {

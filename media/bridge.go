@@ -96,6 +96,23 @@ func (b *Bridge) Choose(branch int) {
 	}
 }
 
+// Reoffer is the offer that the caller must be made after the call was answered, because the answer it was given before, that of early media or of
+// another branch, does not suit the branch that answered: they would not hear each other. nil where it does. RFC 3261, 13.2.2.4; RFC 3264, 8
+func (b *Bridge) Reoffer(branch int) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || branch <= 0 || branch >= len(b.legs) || b.legs[branch] == nil || b.legs[branch].late == nil {
+		return nil
+	}
+	late := b.legs[branch].late
+	b.legs[branch].late = nil
+	offer, err := b.offer(branch, 0, late)
+	if err != nil {
+		b.e.log.Warn("media: a caller cannot be told what its callee has", "error", err)
+	}
+	return offer
+}
+
 // Drop gives back what a branch had that has failed or lost.
 func (b *Bridge) Drop(branch int) {
 	b.mu.Lock()

@@ -129,6 +129,38 @@ func TestForkKeepsTheAnswer(t *testing.T) {
 	b.Close()
 }
 
+// RFC 3261, 13.2.2.4; RFC 3264, 8: early media have told the browser what one phone has, and another that has something else answers the call: the browser must
+// be made an offer. Where what it was told suits, nobody is asked again.
+func TestReoffer(t *testing.T) {
+	phone := func(formats string) []byte {
+		return []byte("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP " + formats + "\r\n")
+	}
+	for _, tt := range []struct{ early, final, want string }{
+		{"9", "0", " 0"}, {"8 0", "0 8", ""}, {"8 0", "8", ""}, {"8 0", "0", " 0"}, {"0", "0", ""}, {"9 0", "0 8 9", ""}, {"0", "8", " 8"},
+	} {
+		e := newEngine(t)
+		b := e.NewBridge(browserSide, nil)
+		offer := block(t, "chromium-to-phone", "offer from browser")
+		one, two := must[int](t)(b.Branch(phoneSide)), must[int](t)(b.Branch(phoneSide))
+		must[[]byte](t)(b.Offer(0, one, offer))
+		must[[]byte](t)(b.Offer(0, two, offer))
+		early := must[[]byte](t)(b.Answer(one, 0, phone(tt.early)))
+		if final := must[[]byte](t)(b.Answer(two, 0, phone(tt.final))); !bytes.Equal(early, final) {
+			t.Errorf("%s, then %s: the browser is told two things", tt.early, tt.final)
+		}
+		b.Choose(two)
+		b.Drop(one)
+		got := string(b.Reoffer(two))
+		if line := "UDP/TLS/RTP/SAVPF" + tt.want + "\r\n"; tt.want == "" && got != "" || tt.want != "" && !strings.Contains(got, line) {
+			t.Errorf("%s, then %s: the browser is offered %q, want %s", tt.early, tt.final, got, tt.want)
+		}
+		if b.Reoffer(two) != nil {
+			t.Error("and again")
+		}
+		b.Close()
+	}
+}
+
 // RFC 3264, 8: an offer in the words of an earlier one is a new offer all the same: the other side has been put on hold meanwhile.
 func TestSameWordsAgain(t *testing.T) {
 	e := newEngine(t)

@@ -45,6 +45,8 @@ type leg struct {
 	settled bool      // it is known whether it is a browser
 	streams []*stream // by line of the call; nil where this leg has none
 	order   []int     // line by position in this leg's descriptions
+	numbers []number  // formats that have a number in this leg's descriptions
+	mids    []string  // of a browser, by line: what it has named
 	srtp    bool      // SRTP was agreed on with this phone: there is no way back. Hardening 68
 
 	id, version uint64 // of our descriptions for it
@@ -53,6 +55,8 @@ type leg struct {
 	asks    int       // counts the offers that it made
 	offered string    // the last one
 	answer  []byte    // our answer to it
+	told    []promise // and what that says
+	late    []byte    // an answer of this leg that does not suit what the caller was told. Bridge.Reoffer
 
 	key  string // ours, of a=crypto, base64
 	fail func(why string)

@@ -9,6 +9,9 @@ const (
 	// maxLegs of one call: the caller, as many branches as a request may have, and a second try for each.
 	maxLegs = 21
 
+	// maxNumbers bounds the formats of a leg whose numbers are kept: a phone with sound and picture has ten.
+	maxNumbers = 64
+
 	// maxPlaces bounds the addresses that one browser may have proven: one for each of its networks, in both address families.
 	maxPlaces = 16
 

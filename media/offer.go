@@ -1,8 +1,6 @@
 package media
 
 import (
-	"strconv"
-
 	"signalbox/internal/wire"
 	"signalbox/media/sdp"
 )
@@ -12,6 +10,10 @@ import (
 func (b *Bridge) Offer(from, to int, body []byte) ([]byte, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.offer(from, to, body)
+}
+
+func (b *Bridge) offer(from, to int, body []byte) ([]byte, error) {
 	f, t, err := b.pair(from, to)
 	if err != nil {
 		return nil, err
@@ -58,6 +60,7 @@ func (b *Bridge) hear(f *leg, body []byte) (*exchange, error) {
 			x.media = append(x.media, sdp.Media{Kind: b.kinds[len(x.media)]})
 		}
 		x.media[line] = *m
+		f.name(line, m.Mid)
 	}
 	if b.up || f.offered != string(body) || f.offered == "" { // the branches of a fork get one offer; later the same words are a new one
 		f.offered, f.answer = string(body), nil
@@ -89,10 +92,7 @@ func (b *Bridge) propose(x *exchange, t *leg) ([]sdp.Media, error) {
 	alive := false
 	list := make([]sdp.Media, 0, len(t.order))
 	for _, line := range t.order {
-		out := sdp.Media{Kind: b.kinds[line], Proto: t.protocol(b.kinds[line])}
-		if t.browser != nil {
-			out.Mid = strconv.Itoa(line)
-		}
+		out := sdp.Media{Kind: b.kinds[line], Proto: t.protocol(b.kinds[line]), Mid: t.mid(line)}
 		if line < len(x.media) {
 			if err := t.propose(&out, &x.media[line], line); err != nil {
 				return nil, err
@@ -125,7 +125,7 @@ func (l *leg) propose(out, offered *sdp.Media, line int) error {
 	if err != nil {
 		return err
 	}
-	out.Codecs, out.Direction, out.Ptime = codecs, offered.Direction, offered.Ptime
+	out.Codecs, out.Direction, out.Ptime = l.assign(line, codecs), offered.Direction, offered.Ptime
 	if offered.Kind == "video" {
 		askForPictures(out.Codecs)
 	}

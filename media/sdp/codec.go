@@ -86,6 +86,7 @@ func Carried(offer []Codec, toBrowser bool) []Codec {
 // Pair is one format as each side numbers it.
 type Pair struct {
 	Offered, Answered Codec
+	Sent              uint8 // its number in the offer as it was sent, which is the one of Offered, unless the bridge had to choose another
 }
 
 // Common finds what an answer took of an offer, in the answer's order, which says what its author likes best (RFC 3264, 6.1). Keys stay only if a
@@ -98,7 +99,7 @@ func Common(offer, answer []Codec) []Pair {
 			i = slices.IndexFunc(offer, func(o Codec) bool { return o.Same(&a) })
 		}
 		if i >= 0 {
-			pairs = append(pairs, Pair{Offered: offer[i], Answered: a})
+			pairs = append(pairs, Pair{Offered: offer[i], Answered: a, Sent: offer[i].PT})
 		}
 	}
 	clocked := func(clock int) bool {
@@ -113,7 +114,7 @@ func Common(offer, answer []Codec) []Pair {
 			// Phones that know keys at 8000 Hz only send them in streams of 48000 Hz all the same. The offerer gets its own kind.
 			i := slices.IndexFunc(offer, func(o Codec) bool { return o.Event() && clocked(o.Clock) })
 			if i >= 0 && !slices.ContainsFunc(pairs, func(q Pair) bool { return q.Offered.PT == offer[i].PT }) {
-				kept = append(kept, Pair{Offered: offer[i], Answered: p.Answered})
+				kept = append(kept, Pair{Offered: offer[i], Answered: p.Answered, Sent: offer[i].PT})
 			}
 		}
 	}
