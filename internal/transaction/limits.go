@@ -15,6 +15,12 @@ const (
 	// and 1,000 calls a second leave, some 250 MB.
 	crowdedShare = 4
 
+	// returnShare bytes go at most to an unauthenticated sender of an INVITE over UDP, for each that came from its address: a 100, a 180 and a final response are seldom more together.
+	returnShare = 3
+
+	// maxAllowance bytes may have been saved up when more come.
+	maxAllowance = 1 << 20
+
 	// maxQueued events wait for one owner at most: messages from the network beyond it are dropped, as if the network had lost them; timers and posted functions are
 	// never dropped. An owner runs an event in microseconds, so only a peer that floods one call gets here.
 	maxQueued = 256

@@ -43,10 +43,11 @@ type server struct {
 	state     state
 	invite    bool
 	reliable  bool
-	tagOurs   bool // tag was made here, not by a UAS behind us
-	rescued   bool // after a panic
-	stateless bool // the final response is a challenge that ends it
-	trusted   bool // the sender was authenticated
+	tagOurs   bool  // tag was made here, not by a UAS behind us
+	rescued   bool  // after a panic
+	stateless bool  // the final response is a challenge that ends it
+	trusted   bool  // the sender was authenticated
+	allowance int32 // bytes that may still be sent to a sender that was not
 	own       Owner
 }
 
@@ -78,6 +79,7 @@ func (l *Layer) newServer(f transport.Flow, req *wire.Request) *server {
 	m.own = Owner{layer: l, server: m}
 	m.owner = &m.own
 	m.timer = Timer{owner: m.owner, to: m}
+	m.grant(req)
 	l.aliveServers.Add(1)
 	l.active.Add(1)
 	return m
@@ -160,6 +162,9 @@ func (m *server) receive(ev event) {
 	case trying, confirmed, accepted, terminated:
 		// RFC 3261, 17.2.2: discarded in Trying. RFC 6026, 7.1: absorbed in Accepted.
 	case proceeding, completed:
+		if again, ok := ev.msg.(*wire.Request); ok {
+			m.grant(again)
+		}
 		if m.last != nil {
 			m.send(m.last)
 		}
@@ -260,6 +265,7 @@ func (m *server) terminate() {
 // send hands bytes to the flow the request came on, or, if that connection is gone, to the one RFC 3261, 18.2.2 falls back on. An error changes no
 // state, the user is told (RFC 6026, 8.8).
 func (m *server) send(b []byte) {
+	m.allowance -= int32(len(b))
 	err := m.flow.Send(b)
 	if err == nil || !m.reliable && errors.Is(err, transport.ErrFull) {
 		return // a datagram that found no room is a datagram lost

@@ -10,14 +10,16 @@ func (m *server) respondINVITE(tx *Server, res *wire.Response) {
 	code := res.StatusCode
 	switch {
 	case m.state == proceeding && code < 200:
-		m.provisional(res)
+		m.progress(res)
 	case m.state == proceeding && code < 300:
 		m.accept(tx, res)
 	case m.state == proceeding:
 		m.complete(tx, res)
 	case m.state == accepted && code >= 200 && code < 300:
 		// Another 2xx of a fork, or the same again: the UAS is its only retransmitter (RFC 6026, 7.1).
-		m.send(m.layer.encode(res))
+		if b := m.layer.encode(res); res.To.Tag != m.tag || m.affords(len(b)) {
+			m.send(b)
+		}
 	default:
 		m.forbid(code)
 	}
@@ -28,6 +30,15 @@ func (m *server) sendTrying() {
 	if m.last == nil {
 		m.provisional(wire.NewResponse(m.handle.Request, 100, "", ""))
 	}
+}
+
+// progress sends a provisional response. To a stranger it must leave room for a final one, which is about as large as what was sent before.
+func (m *server) progress(res *wire.Response) {
+	if m.last != nil && !m.affords(sizeOf(res)+len(m.last)) {
+		m.forbid(res.StatusCode)
+		return
+	}
+	m.provisional(res)
 }
 
 // accept enters Accepted for Timer L: retransmissions of the INVITE are absorbed without an answer (RFC 6026, 7.1).
@@ -64,7 +75,9 @@ func (m *server) complete(tx *Server, res *wire.Response) {
 func (m *server) expireINVITE() {
 	switch {
 	case m.state == completed && m.timer.due < m.deadline:
-		m.send(m.last)
+		if m.affords(len(m.last)) {
+			m.send(m.last)
+		}
 		m.interval = backOff(m.interval)
 		m.timer.start(min(m.timer.due+m.interval, m.deadline))
 	case m.state == completed:

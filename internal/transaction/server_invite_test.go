@@ -2,6 +2,7 @@ package transaction
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -99,7 +100,11 @@ func TestServerINVITEAccepted(t *testing.T) {
 func TestServerINVITELostACK(t *testing.T) {
 	play(t, func(s *stage) {
 		var failure error
-		s.serve = func(tx *Server) error { tx.OnFailure(func(err error) { failure = err }); return nil }
+		s.serve = func(tx *Server) error {
+			tx.Trust()
+			tx.OnFailure(func(err error) { failure = err })
+			return nil
+		}
 		s.in(s.udp, request("INVITE"))
 		s.respond(486, "b")
 		s.at(60)
@@ -187,8 +192,8 @@ func TestServerINVITEReliable(t *testing.T) {
 	})
 }
 
-// RFC 3261, 8.2.7 and 26.3.2.4: what a stranger is refused at once forgoes Timer G, so that a spoofed INVITE is answered once (hardening 53). After a 100, which silences the client,
-// it cannot. Who is authenticated hears it again (RFC 3261, 17.2.1).
+// RFC 3261, 8.2.7 and 26.3.2.4: what a stranger is refused at once forgoes Timer G, so that a spoofed INVITE is answered once (hardening 53). Who is authenticated hears it again
+// (RFC 3261, 17.2.1).
 func TestServerINVITEStranger(t *testing.T) {
 	play(t, func(s *stage) {
 		s.serve = func(tx *Server) error { tx.Reply(407, ""); return nil }
@@ -204,28 +209,93 @@ func TestServerINVITEStranger(t *testing.T) {
 			0.000 > 407
 			2.000 < INVITE
 			2.000 > 407`)
-		s.serve = func(tx *Server) error { return nil }
-		s.in(s.udp, request("INVITE"))
-		s.respond(407, "b")
-		s.at(33)
-		s.want(`32.000 < INVITE
-			32.000 tu INVITE
-			32.000 > 100
-			32.000 > 407
-			32.500 > 407`)
 		s.serve = func(tx *Server) error { tx.Reply(482, ""); return nil }
 		s.in(s.udp, request("INVITE", "z9hG4bKa1", "z9hG4bKa2"))
 		s.serve = func(tx *Server) error { tx.Trust(); tx.Reply(483, ""); return nil }
 		s.in(s.udp, request("INVITE", "z9hG4bKa1", "z9hG4bKa3"))
-		s.at(34)
-		s.want(`33.000 < INVITE
-			33.000 tu INVITE
-			33.000 > 482
-			33.000 < INVITE
-			33.000 tu INVITE
-			33.000 > 483
-			33.500 > 407
-			33.500 > 483`)
+		s.at(33)
+		s.want(`32.000 < INVITE
+			32.000 tu INVITE
+			32.000 > 482
+			32.000 < INVITE
+			32.000 tu INVITE
+			32.000 > 483
+			32.500 > 483`)
+	})
+}
+
+// hardening 53 and RFC 3261, 26.3.2.4: over UDP a stranger hears the first answers to its INVITE, copies only while all is less than three bytes for each that it has sent. Who is
+// authenticated hears all of them (RFC 3261, 17.2.1), and so does who came by TCP.
+func TestServerINVITEAllowance(t *testing.T) {
+	padded := request("INVITE", "Max-Forwards: 70", "Max-Forwards: 70\r\nSubject: "+strings.Repeat("x", 600))
+	ring := func(t *testing.T, f func(*stage) *fakeFlow, req *wire.Request, trust bool, final int) (sent []string) {
+		play(t, func(s *stage) {
+			s.serve = func(tx *Server) error {
+				if trust {
+					tx.Trust()
+				}
+				return nil
+			}
+			flow := f(s)
+			s.in(flow, req)
+			for range 20 {
+				s.respond(180, "b")
+			}
+			for range 20 {
+				s.respond(final, "b")
+			}
+			s.respond(final, "c")
+			s.at(40)
+			sent = flow.sent
+		})
+		return sent
+	}
+	udp := func(s *stage) *fakeFlow { return s.udp }
+	tcp := func(s *stage) *fakeFlow { return s.tcp }
+	count := func(sent []string, code string) (n, bytes int) {
+		for _, text := range sent {
+			bytes += len(text)
+			if text[8:11] == code {
+				n++
+			}
+		}
+		return n, bytes
+	}
+	for _, req := range []*wire.Request{request("INVITE"), padded} {
+		size := len(wire.Append(nil, req))
+		for _, final := range []int{486, 200} {
+			code := fmt.Sprint(final)
+			sent := ring(t, udp, req, false, final)
+			n, bytes := count(sent, code)
+			if sent[0][8:11] != "100" || n == 0 {
+				t.Errorf("%d to a stranger: %q", final, sent)
+			}
+			if forks := len(sent[len(sent)-1]); bytes > 3*size+forks {
+				t.Errorf("%d to a stranger: %d bytes for %d", final, bytes, size)
+			}
+			if final == 200 && !strings.Contains(sent[len(sent)-1], ";tag=c") {
+				t.Error("a stranger does not hear of another dialog (RFC 6026, 7.1)")
+			}
+			want := map[int]int{486: 11, 200: 21}[final]
+			if n, _ := count(ring(t, udp, req, true, final), code); n != want {
+				t.Errorf("%d to a user: %d times, want %d", final, n, want)
+			}
+		}
+		if n, _ := count(ring(t, tcp, req, false, 200), "200"); n != 21 {
+			t.Errorf("200 over TCP: %d times", n)
+		}
+	}
+	// What is sent again may be heard again, and adds to what may be.
+	play(t, func(s *stage) {
+		s.in(s.udp, request("INVITE"))
+		s.respond(486, "b")
+		for range 10 {
+			s.in(s.udp, request("INVITE"))
+		}
+		s.at(0.5)
+		if n, _ := count(s.udp.sent, "486"); n != 12 {
+			t.Errorf("%d times", n)
+		}
 	})
 }
 
