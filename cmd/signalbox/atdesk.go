@@ -188,5 +188,5 @@ func furnish(ctx context.Context, c *config, domains *wire.Domains, db *database
 	}
 	told.add(logins.Bound)
 	*undo = append(*undo, logins.Close)
-	return &console.Desk{Users: users, Bindings: bindings, Devices: devices, Logins: logins, GRUU: gruus, Domains: domains, Events: journal}, nil
+	return &console.Desk{Users: users, Bindings: bindings, Devices: devices, Logins: logins, GRUU: gruus, Domains: domains, Events: journal, Phones: journal}, nil
 }

@@ -20,7 +20,7 @@ import (
 
 // device is the group "device".
 func (a *app) device() *cobra.Command {
-	return a.group("device", "Manage devices: televisions, public phones, and the phones that registered",
+	return a.group("device", "Manage devices: televisions, public phones, and every phone that registered",
 		a.deviceAdd(), a.deviceList(), a.deviceShow(), a.deviceRemove(), a.deviceGrant(), a.deviceRevoke())
 }
 
@@ -95,7 +95,7 @@ func (a *app) deviceList() *cobra.Command {
 	var q console.Query
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List devices: those that were added, and the phones that registered",
+		Short: "List devices: those that were added, and every phone that registered",
 		Args:  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.atDesk(cmd.Context(), false, func(ctx context.Context, d desk) error {
@@ -123,8 +123,11 @@ func (a *app) deviceTable(list []console.Device, wide bool) error {
 	var rows [][]string
 	for _, one := range list {
 		state, since, from := "offline", "-", "-"
+		if one.Since != nil {
+			since = when(*one.Since)
+		}
 		if one.Online {
-			state, since, from = "online", when(*one.Since), strings.TrimSpace(one.Transport+" "+one.Source)
+			state, from = "online", strings.TrimSpace(one.Transport+" "+one.Source)
 		}
 		row := []string{one.Device, one.Kind, state, since, from, dash(strings.Join(one.Users, ","))}
 		if wide {
@@ -195,7 +198,7 @@ func (a *app) removal(short, arg string, remove func(ctx context.Context, d desk
 }
 
 func (a *app) deviceRemove() *cobra.Command {
-	return a.removal("Remove devices: who is on them is logged out", "NAME...", func(ctx context.Context, d desk, name string) error { return d.DeviceRemove(ctx, name) })
+	return a.removal("Remove devices: who is on them is logged out; a phone is forgotten", "NAME...", func(ctx context.Context, d desk, name string) error { return d.DeviceRemove(ctx, name) })
 }
 
 func (a *app) deviceGrant() *cobra.Command {

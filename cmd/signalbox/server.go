@@ -237,7 +237,7 @@ func (s *server) resolverConfig() resolve.Config {
 }
 
 func (s *server) serveControl(context.Context) error {
-	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains, Events: s.journal,
+	desk := &console.Desk{Users: s.users, Bindings: s.bindings, Domains: s.domains, Events: s.journal, Phones: s.journal,
 		Devices: s.devices, Logins: s.core.logins, GRUU: s.core.gruus}
 	c, err := startControl(s.config.dataDir(), console.Handler(desk, s), s.log)
 	if err != nil {

@@ -47,6 +47,7 @@ type Desk struct {
 	Users    Users
 	Bindings Bindings
 	Devices  Devices
+	Phones   Phones // nil: only those that are registered are known
 	Logins   Logins
 	GRUU     *gruu.Maker // nil: applications are shown by owner and instance
 	Domains  *wire.Domains
@@ -128,7 +129,7 @@ func (d *Desk) Remove(ctx context.Context, name string) error {
 	if err := d.deregister(ctx, name, "", location.Rejected); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	return errors.Join(d.Logins.LogoutAll(ctx, aor), d.Devices.RevokeAll(ctx, aor))
+	return errors.Join(d.Logins.LogoutAll(ctx, aor), d.Devices.RevokeAll(ctx, aor), d.forget(ctx, aor, "", ""))
 }
 
 // translate puts the database's errors into words that name the user.

@@ -30,8 +30,14 @@ type Devices interface {
 	OfDevice(device wire.AOR) []database.Login
 }
 
-// Device is a device as it is listed: GET /v1/devices. One that somebody added is named by its address; a plain phone by the address of its user, a slash and its
-// instance (or its contact, when it has none).
+// Phones is what the desk needs of the phones that nobody added: database.Journal.
+type Phones interface {
+	Phones(ctx context.Context, of wire.AOR) ([]database.Phone, error)
+	Forget(ctx context.Context, of wire.AOR, instance, contact string) error
+}
+
+// Device is a device as it is listed: GET /v1/devices. One that somebody added is named by its address; a plain phone, which its first REGISTER made a device, by
+// the address of its user, a slash and its instance (or its contact, when it has none).
 type Device struct {
 	Device      string     `json:"device"`
 	Kind        string     `json:"kind"`
@@ -39,9 +45,11 @@ type Device struct {
 	Instance    string     `json:"instance,omitempty"`
 	Certificate string     `json:"certificate,omitempty"` // "ca", or the SHA-256 fingerprint
 	Online      bool       `json:"online"`
-	Since       *time.Time `json:"since,omitempty"` // of its registration
+	Since       *time.Time `json:"since,omitempty"` // it is online, or offline; left out where that is not known
+	First       *time.Time `json:"first,omitempty"` // registration ever, of a plain phone
 	Transport   string     `json:"transport,omitempty"`
-	Source      string     `json:"source,omitempty"`
+	Source      string     `json:"source,omitempty"` // where it is, or was last
+	UserAgent   string     `json:"user_agent,omitempty"`
 	Users       []string   `json:"users"`
 	Grants      []Grant    `json:"grants,omitempty"`
 	Contacts    []Contact  `json:"contacts,omitempty"`
@@ -86,10 +94,14 @@ func (d *Desk) filter(q Query) (f filter, err error) {
 			return f, err
 		}
 	}
-	if f.implicit = q.Device; q.Device != "" && !strings.Contains(q.Device, "/") {
-		if f.device.User, f.device.Host, err = d.split(q.Device); err != nil {
+	owner, phone, isPhone := cutPhone(q.Device)
+	if f.implicit = q.Device; q.Device != "" {
+		if f.device.User, f.device.Host, err = d.split(owner); err != nil {
 			return f, err
 		}
+	}
+	if isPhone {
+		f.implicit, f.device = join(f.device.User, f.device.Host)+"/"+phone, wire.AOR{}
 	}
 	if q.Address != "" {
 		if f.address, err = netip.ParsePrefix(q.Address); err != nil {
@@ -115,9 +127,26 @@ func (f *filter) can(bindings []location.Binding) bool {
 	return f.capability == "" || slices.ContainsFunc(bindings, func(b location.Binding) bool { return hasCapability(capabilities(b.Params), f.capability) })
 }
 
+// cutPhone cuts the name of a plain phone into the address of its user and what the phone is known by.
+func cutPhone(name string) (owner, phone string, ok bool) {
+	at := max(0, strings.IndexByte(name, '@'))
+	slash := strings.IndexByte(name[at:], '/')
+	if short := strings.IndexByte(name, '/'); short >= 0 && (short < at || slash < 0) {
+		at, slash = 0, short // alice/sip:alice@192.0.2.1
+	}
+	if slash < 0 {
+		return name, "", false
+	}
+	return name[:at+slash], name[at+slash+1:], true
+}
+
 // DeviceList lists devices: those that somebody added, by name, and then plain phones.
-func (d *Desk) DeviceList(_ context.Context, q Query) ([]Device, error) {
+func (d *Desk) DeviceList(ctx context.Context, q Query) ([]Device, error) {
 	f, err := d.filter(q)
+	if err != nil {
+		return nil, err
+	}
+	known, err := d.remembered(ctx, &f)
 	if err != nil {
 		return nil, err
 	}
@@ -129,7 +158,14 @@ func (d *Desk) DeviceList(_ context.Context, q Query) ([]Device, error) {
 			_, wanted = d.Devices.Login(f.user, one.AOR)
 		}
 		if wanted {
-			list = append(list, d.device(one, bindings))
+			if f.user != (wire.AOR{}) {
+				if err := d.remember(ctx, known, one.AOR); err != nil {
+					return nil, err
+				}
+			}
+			v := d.device(one, bindings)
+			known.complete(&v, one.AOR, one.Instance)
+			list = append(list, v)
 		}
 	}
 	added := len(list)
@@ -139,12 +175,16 @@ func (d *Desk) DeviceList(_ context.Context, q Query) ([]Device, error) {
 		}
 		for _, bindings := range phones(all) {
 			one := phone(aor, bindings)
-			if (f.implicit == "" || f.implicit == one.Device || f.device == aor) && f.from(bindings) && f.can(bindings) {
+			known.complete(&one, aor, bindings[0].InstanceID)
+			if f.names(one.Device, aor) && f.from(bindings) && f.can(bindings) {
 				list = append(list, one)
 			}
 		}
 		return true
 	})
+	if f.capability == "" && !f.address.IsValid() { // of what is not there nothing is known
+		list = append(list, known.absent(d, &f)...)
+	}
 	slices.SortStableFunc(list[added:], func(a, b Device) int { return strings.Compare(a.Device, b.Device) })
 	return list, nil
 }
@@ -155,8 +195,11 @@ func (d *Desk) DeviceShow(ctx context.Context, name string) (Device, error) {
 	if err != nil {
 		return Device{}, err
 	}
-	if len(list) == 0 {
+	switch {
+	case len(list) == 0:
 		return Device{}, fmt.Errorf("device %s: %w", name, ErrNotFound)
+	case len(list) > 1 && !list[0].Added:
+		return Device{}, fmt.Errorf("%s has %d devices: name one of them, such as %s: %w", name, len(list), list[0].Device, ErrInvalid)
 	}
 	return list[0], nil
 }
@@ -204,11 +247,7 @@ func phone(aor wire.AOR, bindings []location.Binding) Device {
 }
 
 func phoneName(aor wire.AOR, b *location.Binding) string {
-	id := strings.Trim(b.InstanceID, "<>")
-	if id == "" {
-		id = b.Contact.Raw
-	}
-	return join(aor.User, aor.Host) + "/" + id
+	return join(aor.User, aor.Host) + "/" + phoneID(b.InstanceID, b.Contact.Raw)
 }
 
 // present says where a device is.
@@ -216,9 +255,11 @@ func (v *Device) present(bindings []location.Binding) {
 	now := time.Now()
 	for _, b := range bindings {
 		v.Contacts = append(v.Contacts, contactOf(b, now))
-		if b.Usable() && (!v.Online || b.Created.Before(*v.Since)) {
-			since := b.Created
-			v.Online, v.Since, v.Transport, v.Source = true, &since, b.Flow.Proto.String(), sourceOf(b)
+		switch since := b.Created; {
+		case b.Usable() && (!v.Online || since.Before(*v.Since)):
+			v.Online, v.Since, v.Transport, v.Source, v.UserAgent = true, &since, b.Flow.Proto.String(), sourceOf(b), b.UserAgent
+		case !v.Online && !b.Usable() && (v.Since == nil || b.Lost.After(*v.Since)): // its connection broke
+			v.Since, v.Transport, v.Source, v.UserAgent = &b.Lost, b.Flow.Proto.String(), sourceOf(b), b.UserAgent
 		}
 	}
 }
@@ -267,18 +308,15 @@ func canonicalInstance(s string) string {
 	return s
 }
 
-// DeviceRemove deletes a device that somebody added: its users are logged out, its registration, grants and account are gone. Of a plain phone it
-// removes the registration.
+// DeviceRemove deletes a device that somebody added: its users are logged out, its registration, grants and account are gone. A plain phone loses its
+// registration and is forgotten; if it registers again it is a new one.
 func (d *Desk) DeviceRemove(ctx context.Context, name string) error {
 	one, err := d.DeviceShow(ctx, name)
 	if err != nil {
 		return err
 	}
 	if !one.Added {
-		owner, _, _ := strings.Cut(one.Device, "/")
-		return d.takeAway(ctx, owner, func(b *location.Binding) bool {
-			return slices.ContainsFunc(one.Contacts, func(c Contact) bool { return c.Contact == b.Contact.Raw })
-		}, fmt.Errorf("device %s: %w", name, ErrNotFound))
+		return d.phoneRemove(ctx, one)
 	}
 	user, domain, err := d.split(one.Device)
 	if err != nil {

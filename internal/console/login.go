@@ -142,8 +142,19 @@ func (d *Desk) LoginAdd(ctx context.Context, n NewLogin) error {
 
 // LoginRemove ends a login. That of a plain phone is its registration.
 func (d *Desk) LoginRemove(ctx context.Context, user, device string) error {
-	if strings.Contains(device, "/") {
-		return d.DeviceRemove(ctx, device)
+	if owner, _, isPhone := cutPhone(device); isPhone {
+		g, err := d.grant(owner, user)
+		if err != nil {
+			return err
+		}
+		one, err := d.DeviceShow(ctx, device)
+		if err == nil && (g.Device != g.User || len(one.Contacts) == 0) {
+			err = fmt.Errorf("login of %s on %s: %w", user, device, ErrNotFound)
+		}
+		if err != nil {
+			return err
+		}
+		return d.phoneLogout(ctx, one)
 	}
 	g, err := d.grant(device, user)
 	if err != nil {
