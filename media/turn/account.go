@@ -21,8 +21,8 @@ type account struct {
 	toPeers, toClient bucket
 }
 
-// take gives the user one relay more, unless all are in use.
-func (a *accounts) take(user string) (*account, bool) {
+// get finds a user's account, or makes it.
+func (a *accounts) get(user string) *account {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	u := a.users[user]
@@ -30,25 +30,37 @@ func (a *accounts) take(user string) (*account, bool) {
 		u = &account{user: user, toPeers: bucket{rate: a.rate}, toClient: bucket{rate: a.rate}}
 		a.users[user] = u
 	}
-	if u.relays >= a.limit {
-		return nil, false
-	}
-	u.relays++
-	return u, true
+	return u
 }
 
-// full tells whether the user has all the relays there are for one.
-func (a *accounts) full(user string) bool {
+// take gives the user one relay more, unless all are in use.
+func (a *accounts) take(u *account) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	u := a.users[user]
-	return u != nil && u.relays >= a.limit
+	if u.relays >= a.limit {
+		return false
+	}
+	u.relays++
+	a.users[u.user] = u
+	return true
 }
 
 func (a *accounts) give(u *account) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if u.relays--; u.relays == 0 {
+	u.relays--
+	a.forgetLocked(u)
+}
+
+// forget drops an account that has nothing.
+func (a *accounts) forget(u *account) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forgetLocked(u)
+}
+
+func (a *accounts) forgetLocked(u *account) {
+	if u.relays == 0 && a.users[u.user] == u {
 		delete(a.users, u.user)
 	}
 }

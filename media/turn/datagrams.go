@@ -1,139 +1,124 @@
 package turn
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
-	"runtime"
-	"syscall"
+	"strconv"
+	"sync"
 
-	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
+	"signalbox/media/udp"
 )
 
-// listenUDP binds one address as often as there are processors, and the kernel spreads clients over the sockets. A wildcard address means both families.
-func listenUDP(address string) (conns []*net.UDPConn, err error) {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, err
-	}
-	networks := []string{"udp"}
-	if host == "" {
-		networks = []string{"udp4", "udp6"}
-	}
-	for _, network := range networks {
-		more, err := listenEach(network, address)
-		conns = append(conns, more...)
-		if errors.Is(err, syscall.EAFNOSUPPORT) && network == "udp6" {
-			continue // a machine without IPv6
-		}
-		if err != nil {
-			return conns, err
-		}
-	}
-	return conns, nil
+// worker reads sockets in one goroutine: its share of each UDP address of clients, and the relays of those clients.
+type worker struct{ poller *udp.Poller }
+
+// datagrams is a UDP address of clients. The kernel spreads them over its sockets, of which each worker has one.
+type datagrams struct {
+	s       *Server
+	mu      sync.RWMutex
+	clients map[netip.AddrPort]*allocation
 }
 
-func listenEach(network, address string) (conns []*net.UDPConn, err error) {
-	// The first is bound alone, so that an address which somebody else has is an error; only then it is shared.
-	alone, err := new(net.ListenConfig).ListenPacket(context.Background(), network, address)
+// door is one of the sockets.
+type door struct {
+	*datagrams
+	socket *udp.Socket
+	w      *worker
+}
+
+// listenUDP opens an address for each worker and has it read.
+func (s *Server) listenUDP(text string) error {
+	at, err := parseListen(text)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	first := alone.(*net.UDPConn)
-	conns = append(conns, first)
-	if err := option(first, unix.SO_REUSEPORT, 1); err != nil {
-		return conns, err
+	sockets, err := udp.BindShared(at, len(s.workers))
+	if err != nil {
+		return err
 	}
-	shared := net.ListenConfig{Control: func(_, _ string, raw syscall.RawConn) (failed error) {
-		if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEPORT, 1) }); err != nil {
+	d := &datagrams{s: s, clients: map[netip.AddrPort]*allocation{}}
+	for i, socket := range sockets {
+		one := &door{datagrams: d, socket: socket, w: s.workers[i]}
+		if err = one.w.poller.AddBusy(socket, s.survive(one.receive)); err != nil {
+			for _, rest := range sockets[i:] {
+				rest.Close()
+			}
 			return err
 		}
-		return failed
-	}}
-	for range min(runtime.GOMAXPROCS(0), maxSockets) - 1 {
-		c, err := shared.ListenPacket(context.Background(), network, first.LocalAddr().String())
-		if err != nil {
-			return conns, err
-		}
-		conns = append(conns, c.(*net.UDPConn))
+		s.doors = append(s.doors, one)
 	}
-	for _, c := range conns {
-		_ = c.SetReadBuffer(socketBuffer) // less, where the kernel's limit is less
-		_ = c.SetWriteBuffer(socketBuffer)
+	if !at.Addr().IsValid() {
+		at = netip.AddrPortFrom(netip.IPv6Unspecified(), 0)
 	}
-	return conns, nil
+	s.udp = append(s.udp, netip.AddrPortFrom(at.Addr(), sockets[0].Port()))
+	return nil
 }
 
-func option(c *net.UDPConn, name, value int) (failed error) {
-	raw, err := c.SyscallConn()
+// parseListen reads "IP:PORT" or ":PORT".
+func parseListen(text string) (netip.AddrPort, error) {
+	host, port, err := net.SplitHostPort(text)
 	if err != nil {
-		return err
+		return netip.AddrPort{}, err
 	}
-	if err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, name, value) }); err != nil {
-		return err
-	}
-	return failed
-}
-
-// datagrams is a UDP socket of clients, read in batches, behind the gate. One goroutine reads it, that of pion/turn.
-type datagrams struct {
-	*net.UDPConn
-	s        *Server
-	channels *channels
-	raw      syscall.RawConn
-	ipv6     bool
-	reader   *ipv4.PacketConn // its batches are good for both families
-	batch    []ipv4.Message
-	next     int // of those that were read
-	read     int
-}
-
-func newDatagrams(s *Server, c *net.UDPConn) (*datagrams, error) {
-	raw, err := c.SyscallConn()
+	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, err
+		return netip.AddrPort{}, err
 	}
-	local := c.LocalAddr().(*net.UDPAddr).AddrPort()
-	if s.channels[local] == nil {
-		s.channels[local] = &channels{clients: map[netip.AddrPort]*channelClient{}}
+	if host == "" {
+		return netip.AddrPortFrom(netip.Addr{}, uint16(n)), nil
 	}
-	d := &datagrams{UDPConn: c, s: s, channels: s.channels[local], raw: raw, ipv6: local.Addr().Is6(), reader: ipv4.NewPacketConn(c), batch: make([]ipv4.Message, batch)}
-	for i := range d.batch {
-		d.batch[i].Buffers = [][]byte{make([]byte, maxFrame+1)} // one more, so that too long is seen
-	}
-	return d, nil
+	a, err := netip.ParseAddr(host)
+	return netip.AddrPortFrom(a, uint16(n)), err
 }
 
-// ReadFrom gives the next datagram that the gate lets through.
-func (d *datagrams) ReadFrom(b []byte) (int, net.Addr, error) {
-	for {
-		for d.next < d.read {
-			m := &d.batch[d.next]
-			d.next++
-			frame := m.Buffers[0][:m.N]
-			from, ok := m.Addr.(*net.UDPAddr)
-			if !ok || from.Port == 0 {
-				continue
-			}
-			at := plain(from.AddrPort())
-			if at.Addr().Zone() == "" && d.channels.forward(frame, at, d) {
-				continue
-			}
-			ok, answer := d.s.gate.admit(frame, at.Addr())
-			if answer != nil {
-				_, _ = d.WriteTo(answer, from)
-			}
-			if ok {
-				return copy(b, frame), from, nil
-			}
+// receive takes a datagram of a client.
+func (d *door) receive(b []byte, from netip.AddrPort) {
+	if from.Port() == 0 || len(b) < channelHeader {
+		return
+	}
+	if b[0]>>6 == 1 && classify(b) == isChannelData { // almost everything
+		if a := d.find(from); a != nil {
+			a.fromChannel(b)
 		}
-		n, err := d.reader.ReadBatch(d.batch, 0)
-		if err != nil {
-			return 0, nil, fmt.Errorf("turn: udp: %w", err)
-		}
-		d.next, d.read = 0, n
+		return
+	}
+	if k := d.s.gate.admit(b, from.Addr()); k != isBad {
+		d.s.handle(k, b, &datagramClient{door: d, from: from, to: d.socket.Addr(from)})
+	}
+}
+
+func (d *datagrams) find(from netip.AddrPort) *allocation {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.clients[from]
+}
+
+// datagramClient is one that is reached over UDP.
+type datagramClient struct {
+	*door
+	from netip.AddrPort
+	to   *udp.Addr
+}
+
+func (c *datagramClient) send(frame []byte)       { c.socket.Send(frame, c.to) }
+func (c *datagramClient) remote() netip.AddrPort  { return c.from }
+func (c *datagramClient) allocation() *allocation { return c.find(c.from) }
+func (c *datagramClient) worker() *worker         { return c.w }
+
+func (c *datagramClient) assign(a *allocation) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clients[c.from] != nil {
+		return false
+	}
+	c.clients[c.from] = a
+	return true
+}
+
+func (c *datagramClient) release(a *allocation) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.clients[c.from] == a {
+		delete(c.clients, c.from)
 	}
 }

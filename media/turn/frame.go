@@ -9,10 +9,10 @@ import (
 type kind int
 
 const (
-	bad kind = iota
-	request
-	indication // of data to send; a client has no other
-	channelData
+	isBad kind = iota
+	isRequest
+	isIndication // of data to send; a client has no other
+	isChannelData
 )
 
 const (
@@ -20,12 +20,10 @@ const (
 	channelHeader = 4
 	magicCookie   = 0x2112A442
 
-	methodAllocate    = 0x003
-	methodChannelBind = 0x009
-	methodSend        = 0x006
-	protocolUDP       = 17 // of REQUESTED-TRANSPORT
-	classIndication   = 0x0010
-	classMask         = 0x0110
+	methodSend      = 0x006
+	protocolUDP     = 17 // of REQUESTED-TRANSPORT
+	classIndication = 0x0010
+	classMask       = 0x0110
 )
 
 var (
@@ -57,27 +55,27 @@ func frameLen(head []byte) (int, error) {
 // to each other for ever.
 func classify(b []byte) kind {
 	if len(b) < channelHeader || len(b) > maxFrame {
-		return bad
+		return isBad
 	}
 	n := int(binary.BigEndian.Uint16(b[2:]))
 	if b[0]>>6 == 1 { // RFC 8656, 12: up to 0x4FFF; older clients go up to 0x7FFF
 		if n > len(b)-channelHeader {
-			return bad
+			return isBad
 		}
-		return channelData
+		return isChannelData
 	}
 	if b[0]>>6 != 0 || len(b) < stunHeader || n%4 != 0 || n != len(b)-stunHeader || binary.BigEndian.Uint32(b[4:]) != magicCookie || !wellFormed(b) {
-		return bad
+		return isBad
 	}
 	switch t := binary.BigEndian.Uint16(b); t & classMask {
 	case 0:
-		return request
+		return isRequest
 	case classIndication:
 		if t&^classMask == methodSend {
-			return indication
+			return isIndication
 		}
 	}
-	return bad
+	return isBad
 }
 
 // wellFormed tells whether the attributes fill the message (RFC 8489, 14).
@@ -94,6 +92,3 @@ func wellFormed(b []byte) bool {
 	}
 	return true
 }
-
-// method is that of a request.
-func method(b []byte) uint16 { return binary.BigEndian.Uint16(b) &^ classMask }

@@ -72,10 +72,10 @@ func TestGuessing(t *testing.T) {
 	}
 	debt.Store(int64(time.Hour))
 	binding := stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw
-	if ok, _ := s.gate.admit(binding, loopback); ok {
+	if s.gate.admit(binding, loopback) != isBad {
 		t.Error("an address in debt is heard")
 	}
-	if ok, _ := s.gate.admit(binding, loopback.Next()); !ok {
+	if s.gate.admit(binding, loopback.Next()) != isRequest {
 		t.Error("its neighbour is not")
 	}
 }
@@ -183,7 +183,7 @@ func TestCredentials(t *testing.T) {
 // hardening 14: what has expired stays so when the clock is set back; time is that of the run.
 func TestClockSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &Server{clock: clock{time.Now()}, config: Config{Realm: testRealm, Users: accountsOf{"alice": ""}, Secret: make([]byte, 32)}}
+		s := newServer(Config{Realm: testRealm, Users: accountsOf{"alice": ""}, Secret: make([]byte, 32)})
 		c := s.Issue("alice@example.org")
 		if _, _, ok := s.key(c.Username, testRealm); !ok {
 			t.Fatal("fresh credentials are refused")
@@ -248,18 +248,18 @@ func TestSilence(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &Server{clock: clock{time.Now()}}
-				s.gate.s = s
-				s.connections = connections{held: map[path]*stream{}}
+				s := newServer(Config{})
 				there, here := net.Pipe()
 				defer there.Close()
-				c := newStream(s, here, path{})
-				c.allocated.Store(tt.allocated)
+				c := newStream(s, here, netip.AddrPort{})
+				if tt.allocated {
+					c.assign(&allocation{})
+				}
 				go there.Write(tt.say)
 				began := time.Now()
 				var err error
 				for err == nil {
-					_, err = c.Read(make([]byte, 2*maxFrame))
+					_, _, err = c.next()
 				}
 				if took := time.Since(began); took != tt.want {
 					t.Errorf("closed after %v (%v), want %v", took, err, tt.want)
@@ -271,13 +271,13 @@ func TestSilence(t *testing.T) {
 
 // An address has so many connections and no more; they are free again when they end.
 func TestConnections(t *testing.T) {
-	cs := connections{held: map[path]*stream{}, per: map[netip.Addr]int{}}
+	cs := connections{held: map[*stream]struct{}{}, per: map[netip.Addr]int{}}
 	var all []*stream
 	for i := range maxPerAddress {
 		if !cs.enter(loopback) {
 			t.Fatalf("connection %d is refused", i)
 		}
-		c := &stream{path: path{remote: netip.AddrPortFrom(loopback, uint16(i+1))}}
+		c := &stream{from: netip.AddrPortFrom(loopback, uint16(i+1))}
 		cs.hold(c)
 		all = append(all, c)
 	}
@@ -324,16 +324,20 @@ func FuzzFrame(f *testing.F) {
 	f.Add(stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw)
 	f.Add([]byte{0x40, 0, 0xFF, 0xFC})
 	f.Add([]byte{0x40, 0, 0, 1, 'x', 0, 0, 0})
-	s := &Server{clock: clock{time.Now()}, config: Config{Realm: testRealm, Users: accountsOf{"alice": "secret"}}}
-	s.gate.s = s
+	s := newServer(Config{Realm: testRealm, Users: accountsOf{"alice": "secret"}})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		s.gate.debt(loopback).Store(0)
-		ok, answer := s.gate.admit(b, loopback)
-		if ok && answer != nil {
-			t.Fatal("answered twice")
-		}
-		if !ok {
+		k := s.gate.admit(b, loopback)
+		if k == isBad {
 			return
+		}
+		if k == isIndication {
+			readSend(b)
+		}
+		if k == isRequest {
+			if _, err := decode(b); err != nil {
+				t.Fatalf("%x passes and cannot be decoded: %v", b, err)
+			}
 		}
 		// What passes is a whole frame: the framer of a stream cuts it at the same place, but for padding.
 		n, err := frameLen(b)

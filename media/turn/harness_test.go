@@ -105,8 +105,8 @@ func dial(t testing.TB, s *Server, network string) net.PacketConn {
 	return turnv4.NewSTUNConn(c)
 }
 
-// address is where a client of that network sends to.
-func address(s *Server, network string) string {
+// serverAddress is where a client of that network sends to.
+func serverAddress(s *Server, network string) string {
 	switch network {
 	case "udp":
 		return s.UDP()[0].String()
@@ -122,7 +122,7 @@ func client(t testing.TB, s *Server, network, username, password string) *turnv4
 	quiet := logging.NewDefaultLoggerFactory()
 	quiet.DefaultLogLevel = logging.LogLevelDisabled
 	c, err := turnv4.NewClient(&turnv4.ClientConfig{
-		STUNServerAddr: address(s, network), TURNServerAddr: address(s, network), Username: username, Password: password,
+		STUNServerAddr: serverAddress(s, network), TURNServerAddr: serverAddress(s, network), Username: username, Password: password,
 		Conn: dial(t, s, network), LoggerFactory: quiet,
 	})
 	if err != nil {

@@ -12,16 +12,31 @@ const (
 	// CredentialLife is how long time-limited credentials are good. A call that outlives them loses its relay, so it is the length of a working day.
 	CredentialLife = 12 * time.Hour
 
-	// allocationLife is how long an allocation lives without being refreshed (RFC 8656, 7.2).
-	allocationLife = 10 * time.Minute
+	// allocationLife is how long an allocation lives without being refreshed, when its client says nothing, and maxAllocationLife the longest (RFC 8656, 7.2).
+	allocationLife    = 10 * time.Minute
+	maxAllocationLife = time.Hour
+	// permissionLife and channelLife are the standard's (RFC 8656, 9; RFC 8656, 12).
+	permissionLife = 5 * time.Minute
+	channelLife    = 10 * time.Minute
+	// nonceLife is how long a nonce is good (RFC 8656, 5).
+	nonceLife = time.Hour
+	// reservationLife is how long the port beside an even one is kept (RFC 8656, 7.2).
+	reservationLife = 30 * time.Second
+	// maxPermissions and maxChannels of an allocation: the candidates of several peers. They are searched for each packet.
+	maxPermissions = 128
+	maxChannels    = 128
+	// maxUnknown is how many attributes that we do not know an answer names.
+	maxUnknown = 16
+	// sweepTime is how late something may be freed that has expired.
+	sweepTime = time.Second
 	// maxFrame bounds one message, on streams too: what is relayed is a datagram, and none on the internet is longer than 1500 bytes.
 	maxFrame = 1500
-	// sockets is how many share a UDP address, at most; there is no more than one for each processor.
-	maxSockets = 16
-	// batch is how many datagrams one system call brings.
-	batch = 32
-	// socketBuffer holds the datagrams of all users for the time a reader is away: 20 ms at 1 Gbit/s.
-	socketBuffer = 4 << 20
+	// coresPerWorker: one goroutine relays some 100,000 datagrams a second, and with more of them each wakes for less (docs/adr/0004-udp-without-the-scheduler.md).
+	coresPerWorker = 2
+	// maxWorkers bounds them, and the sockets that share a UDP address.
+	maxWorkers = 16
+	// outboxSize is what may wait for a client that comes over TCP or TLS, in bytes: 50 ms of its 20 Mbit/s.
+	outboxSize = 128 << 10
 
 	// maxConnections bounds TCP and TLS connections: a goroutine and about 20 KB each.
 	maxConnections = 10_000

@@ -1,17 +1,19 @@
 package turn
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"net"
+	"math"
 	"net/netip"
+	"runtime"
 	"sync"
 	"time"
 
-	turn "github.com/pion/turn/v5"
+	"signalbox/media/udp"
 )
 
 // Config is what a Server needs.
@@ -81,9 +83,10 @@ const (
 type Metrics struct {
 	Allocated func(user string)            // a relay was opened
 	Freed     func(user string, t Traffic) // and has ended
-	BadAuth   func(user string, from net.Addr)
+	BadAuth   func(user string, from netip.AddrPort)
 	Denied    func() // a peer that may not be reached
 	Refused   func(why Reason)
+	Panicked  func() // while something that a client or a peer sent was handled
 }
 
 // Traffic is what passed a relay, in datagrams and bytes.
@@ -118,23 +121,30 @@ func (m *Metrics) refused(why Reason) {
 
 // Server is a running TURN server.
 type Server struct {
-	config      Config
-	clock       clock
-	peers       peers
-	live        ports // of relays
-	accounts    accounts
-	gate        gate
-	connections connections
-	channels    map[netip.AddrPort]*channels // by UDP address; complete before anything is served
+	config       Config
+	clock        clock
+	nonces       nonces
+	peers        peers
+	live         ports // of relays
+	accounts     accounts
+	reservations reservations
+	gate         gate
+	connections  connections
 
-	relayMu sync.Mutex
-	relays  map[relayKey]*relay
+	workers   []*worker
+	doors     []*door
+	listeners []*streams
+	writers   sync.WaitGroup // of streams
+	sweeping  sync.WaitGroup
+	stop      chan struct{}
+
+	mu          sync.Mutex
+	closed      bool
+	allocations map[*allocation]struct{}
+	nextWorker  int // for a client that comes over a stream
 
 	udp, tcp, tls []netip.AddrPort
-	closers       []func() error // of listeners, until the protocol owns them
-	protocol      *turn.Server
 	closing       sync.Once
-	closed        error
 }
 
 // New binds the listeners and serves. It returns an error if the Config is not valid, or an address cannot be had.
@@ -142,6 +152,15 @@ func New(c Config) (*Server, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	s := newServer(c)
+	if err := s.serve(); err != nil {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func newServer(c Config) *Server {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -151,101 +170,113 @@ func New(c Config) (*Server, error) {
 	if c.Kbits == 0 {
 		c.Kbits = Kbits
 	}
-	s := &Server{config: c, clock: clock{time.Now()}, channels: map[netip.AddrPort]*channels{}, relays: map[relayKey]*relay{}}
+	s := &Server{config: c, clock: clock{time.Now()}, allocations: map[*allocation]struct{}{}, stop: make(chan struct{})}
+	s.nonces.clock = s.clock
+	_, _ = rand.Read(s.nonces.key[:]) // never fails
 	s.peers = peers{relays: c.Relays, allowed: c.Allowed, own: c.Own, media: c.Media, live: &s.live}
 	s.accounts = accounts{limit: c.Allocations, rate: int64(c.Kbits) * 1000 / 8, users: map[string]*account{}}
+	s.reservations = reservations{s: s, kept: map[[tokenLength]byte]*reserved{}}
 	s.gate = gate{s: s, seed: maphash.MakeSeed()}
-	s.connections = connections{per: map[netip.Addr]int{}, held: map[path]*stream{}}
-	if err := s.serve(); err != nil {
-		for _, fn := range s.closers {
-			_ = fn()
-		}
-		return nil, err
-	}
-	return s, nil
+	s.connections = connections{per: map[netip.Addr]int{}, held: map[*stream]struct{}{}}
+	return s
 }
 
-func (s *Server) serve() (err error) {
-	p := turn.ServerConfig{
-		LoggerFactory: loggers{s.config.Logger},
-		Realm:         s.config.Realm,
-		AuthHandler: func(a *turn.RequestAttributes) (string, []byte, bool) {
-			user, key, ok := s.key(a.Username, a.Realm)
-			if !ok {
-				s.badAuth(a.Username, a.SrcAddr)
-			}
-			return user, key, ok
-		},
-		QuotaHandler: func(user, _ string, _ net.Addr) bool { return !s.accounts.full(user) },
-		EventHandler: turn.EventHandler{
-			OnAuth: func(from, _ net.Addr, _, user, _, _ string, ok bool) {
-				if !ok {
-					s.badAuth(user, from)
-				}
-			},
-			OnAllocationCreated: func(from, to net.Addr, _, _, _ string, _ net.Addr, _ int) { s.connections.allocated(from, to, true) },
-			OnChannelCreated: func(from, to net.Addr, _, _, _ string, relayed, peer net.Addr, number uint16) {
-				s.bound(from, to, relayed, peer, number)
-			},
-			OnChannelDeleted:    func(from, to net.Addr, _, _, _ string, _, _ net.Addr, number uint16) { s.unbound(from, to, number) },
-			OnAllocationDeleted: func(from, to net.Addr, _, _, _ string) { s.connections.allocated(from, to, false) },
-		},
-		AllocationLifetime: allocationLife,
-		// RFC 8656, 7.2: IPv4 where the client says nothing, whatever it came by; of what we have only IPv6, that.
-		StrictAddressFamily: s.hasIPv4(),
-		InboundMTU:          maxFrame + 100,
-	}
-	permit := func(_ net.Addr, ip net.IP) bool {
-		a, ok := netip.AddrFromSlice(ip)
-		if ok && s.peers.address(a) {
-			return true
+func (s *Server) serve() error {
+	for range min(max(1, runtime.GOMAXPROCS(0)/coresPerWorker), maxWorkers) {
+		p, err := udp.NewPoller()
+		if err != nil {
+			return err
 		}
-		s.config.Metrics.denied()
+		s.workers = append(s.workers, &worker{p})
+	}
+	s.sweeping.Go(s.sweep)
+	for _, one := range s.config.UDP {
+		if err := s.listenUDP(one); err != nil {
+			return &ListenError{"udp", one, err}
+		}
+	}
+	for _, one := range s.config.TCP {
+		a, err := s.listenStreams(one, nil)
+		if err != nil {
+			return &ListenError{"tcp", one, err}
+		}
+		s.tcp = append(s.tcp, a)
+	}
+	for _, one := range s.config.TLS {
+		a, err := s.listenStreams(one, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.config.Certificate})
+		if err != nil {
+			return &ListenError{"tls", one, err}
+		}
+		s.tls = append(s.tls, a)
+	}
+	return nil
+}
+
+// add keeps an allocation. False if its client has one, or the server is closing.
+func (s *Server) add(a *allocation) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || !a.c.assign(a) {
 		return false
 	}
-	for _, address := range s.config.UDP {
-		conns, err := listenUDP(address)
-		for _, c := range conns {
-			s.closers = append(s.closers, c.Close)
-			d, err := newDatagrams(s, c)
-			if err != nil {
-				return err
-			}
-			p.PacketConnConfigs = append(p.PacketConnConfigs, turn.PacketConnConfig{
-				PacketConn: d, RelayAddressGenerator: generator{s}, PermissionHandler: permit,
-			})
-			s.udp = note(s.udp, c.LocalAddr())
+	s.allocations[a] = struct{}{}
+	return true
+}
+
+func (s *Server) remove(a *allocation) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.allocations, a)
+}
+
+// all lists the allocations.
+func (s *Server) all() []*allocation {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]*allocation, 0, len(s.allocations))
+	for a := range s.allocations {
+		list = append(list, a)
+	}
+	return list
+}
+
+// sweep ends what is past its time, now and then; packets look at the time themselves.
+func (s *Server) sweep() {
+	tick := time.NewTicker(sweepTime)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
 		}
-		if err != nil {
-			return &ListenError{"udp", address, err}
+		now := s.clock.now()
+		for _, a := range s.all() {
+			a.expire(now)
+		}
+		s.reservations.expire(now)
+		for _, w := range s.workers {
+			w.poller.Sweep(time.Now())
 		}
 	}
-	listen := func(key, address string, c *tls.Config) (net.Addr, error) {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, &ListenError{key, address, err}
-		}
-		guarded := newStreams(s, l, c)
-		s.closers = append(s.closers, guarded.Close)
-		p.ListenerConfigs = append(p.ListenerConfigs, turn.ListenerConfig{Listener: guarded, RelayAddressGenerator: generator{s}, PermissionHandler: permit})
-		return l.Addr(), nil
+}
+
+// survive keeps a panic to the datagram that brought it.
+func (s *Server) survive(h udp.Handler) udp.Handler {
+	return func(b []byte, from netip.AddrPort) {
+		defer s.caught(from)
+		h(b, from)
 	}
-	for _, address := range s.config.TCP {
-		a, err := listen("tcp", address, nil)
-		if err != nil {
-			return err
+}
+
+// caught is to be deferred.
+func (s *Server) caught(from netip.AddrPort) {
+	if v := recover(); v != nil {
+		s.config.Logger.Error("turn: panic; what caused it is passed over", "panic", v, "source", from)
+		if s.config.Metrics.Panicked != nil {
+			s.config.Metrics.Panicked()
 		}
-		s.tcp = note(s.tcp, a)
 	}
-	for _, address := range s.config.TLS {
-		a, err := listen("tls", address, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: s.config.Certificate})
-		if err != nil {
-			return err
-		}
-		s.tls = note(s.tls, a)
-	}
-	s.protocol, err = turn.NewServer(p)
-	return err
 }
 
 // ListenError is an address that cannot be listened on.
@@ -259,42 +290,21 @@ func (e *ListenError) Error() string {
 }
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// note lists an address once, however many sockets share it.
-func note(list []netip.AddrPort, a net.Addr) []netip.AddrPort {
-	var ap netip.AddrPort
-	switch a := a.(type) {
-	case *net.UDPAddr:
-		ap = a.AddrPort()
-	case *net.TCPAddr:
-		ap = a.AddrPort()
-	}
-	for _, have := range list {
-		if have == ap {
-			return list
-		}
-	}
-	return append(list, ap)
-}
-
-func (s *Server) badAuth(user string, from net.Addr) {
-	s.gate.wrong(from)
+func (s *Server) badAuth(user string, from netip.AddrPort) {
+	s.gate.wrong(from.Addr())
 	if s.config.Metrics.BadAuth != nil {
 		s.config.Metrics.BadAuth(user, from)
 	}
 }
 
-func (s *Server) hasIPv4() bool {
-	_, ok := s.relayOf(false)
-	return ok
-}
-
-func (s *Server) relayOf(ipv6 bool) (Relay, bool) {
-	for _, r := range s.config.Relays {
-		if r.Local.Is6() == ipv6 {
-			return r, true
+// relayOf is the address of relays of a family, nil if there is none.
+func (s *Server) relayOf(family byte) *Relay {
+	for i := range s.config.Relays {
+		if r := &s.config.Relays[i]; familyOf(r.Local) == family {
+			return r
 		}
 	}
-	return Relay{}, false
+	return nil
 }
 
 // UDP, TCP and TLS are the addresses that are listened on.
@@ -306,11 +316,35 @@ func (s *Server) TCP() []netip.AddrPort { return s.tcp }
 // TLS is as UDP.
 func (s *Server) TLS() []netip.AddrPort { return s.tls }
 
-// Active is how many relays there are.
-func (s *Server) Active() int { return s.protocol.AllocationCount() }
+// Active is how many clients have an allocation.
+func (s *Server) Active() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.allocations)
+}
 
 // Close ends all relays and connections.
 func (s *Server) Close() error {
-	s.closing.Do(func() { s.closed = s.protocol.Close() })
-	return s.closed
+	s.closing.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		s.mu.Unlock()
+		close(s.stop)
+		s.sweeping.Wait()
+		for _, l := range s.listeners {
+			l.close()
+		}
+		for _, a := range s.all() {
+			a.end()
+		}
+		s.reservations.expire(math.MaxInt64)
+		for _, d := range s.doors {
+			d.w.poller.Remove(d.socket)
+		}
+		for _, w := range s.workers {
+			w.poller.Close()
+		}
+		s.writers.Wait()
+	})
+	return nil
 }

@@ -85,5 +85,5 @@ func (s *Socket) bindLocal(local unix.Sockaddr) error {
 
 // Before is b with the n bytes before it, at most Headroom: b is what a Handler was given, as it was.
 func Before(b []byte, n int) []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), -n)), n+len(b))
+	return unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(b)), -n)), n+cap(b))[:n+len(b)]
 }
