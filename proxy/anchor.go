@@ -26,6 +26,7 @@ type Bridge interface {
 	Answer(from, to int, sdp []byte) ([]byte, error) // and the answer
 	Standing(leg int) []byte                         // the answer that a leg has got, nil if none
 	Choose(leg int)                                  // this branch has answered the call
+	Reoffer(leg int) []byte                          // what the caller must be offered since it was told something else, nil if nothing
 	Drop(leg int)                                    // this one has not
 	Close()
 }
@@ -74,6 +75,7 @@ type anchored struct {
 	caller, callee party
 	up             bool // answered
 	over           bool
+	acked          bool           // and the caller's ACK has come
 	owed           int            // leg from which an answer is awaited in an ACK or PRACK, -1 if none
 	branch         int            // the callee's leg
 	early          map[string]int // legs by the callee's tags

@@ -76,6 +76,9 @@ func (c *call) bridgeInDialog(req *wire.Request) error {
 	case "BYE":
 		a.end() // nobody is heard who has hung up
 	case "INVITE", "UPDATE", "PRACK", "ACK":
+		if fromCaller && c.req.CSeq.Method == "ACK" {
+			a.acknowledged()
+		}
 		if sdp == nil {
 			return nil
 		}

@@ -17,6 +17,7 @@ type recorder struct {
 	sides   []MediaSide
 	refuse  string // the turn to refuse: "offer" or "answer"
 	answers map[int]string
+	late    string // what the caller must be offered
 	ended   func(string)
 }
 
@@ -63,8 +64,17 @@ func (r *recorder) Standing(leg int) []byte {
 }
 
 func (r *recorder) Choose(leg int) { r.note("choose %d", leg) }
-func (r *recorder) Drop(leg int)   { r.note("drop %d", leg) }
-func (r *recorder) Close()         { r.note("close") }
+
+func (r *recorder) Reoffer(leg int) []byte {
+	if r.late == "" {
+		return nil
+	}
+	r.note("reoffer %d", leg)
+	return []byte(r.late)
+}
+
+func (r *recorder) Drop(leg int) { r.note("drop %d", leg) }
+func (r *recorder) Close()       { r.note("close") }
 
 // expect compares what the bridge was told since the last time.
 func (r *recorder) expect(t *testing.T, want ...string) {
@@ -164,6 +174,56 @@ func TestBridgedCall(t *testing.T) {
 		bob.answers(bob.hearsRequest("BYE"), 200)
 		alice.hears("200")
 	})
+}
+
+// RFC 3261, 13.2.2.4 and 14.1; RFC 3264, 8: a caller who was told what another phone of the fork has is made an offer when it has acknowledged the call. Who refuses it has no
+// call; 491 is no refusal.
+func TestBridgeOffersAgain(t *testing.T) {
+	for _, code := range []int{200, 488, 491} {
+		bridged(t, func(w *world, r *recorder) {
+			r.late = "late offer"
+			alice, bob := w.user("alice", "192.0.2.1:4000", wire.WSS), w.user("bob", "192.0.2.2:5060", wire.UDP)
+			req := alice.invites("sip:bob@example.org", sdpType, ":"+webOffer)
+			invite := bob.hearsRequest("INVITE")
+			res := bob.says(invite, 200, "answer")
+			ok := alice.hearsResponse("200")
+			caller, called := alice.dialogOf(req, ok), bob.dialogAsked(invite, res)
+			caller.sends("ACK")
+			bob.hears("ACK")
+			again := alice.hearsRequest("INVITE")
+			body(t, again, "late offer")
+			if again.From.Tag != "bob" || again.To.Tag != "alice" || again.CSeq.Seq != 0 || again.URI.Raw != alice.contact() || again.CallID != req.CallID || wire.Get(again, "Contact") != "<"+bob.contact()+">" {
+				t.Errorf("the re-INVITE is\n%s", again)
+			}
+			caller.sends("ACK") // again: nobody is asked twice
+			bob.hears("ACK")
+			if code != 200 {
+				alice.answers(again, code)
+				alice.hears("ACK")
+			}
+			if code == 488 {
+				for _, p := range []*phone{alice, bob} {
+					p.answers(p.hearsRequest("BYE"), 200)
+				}
+				r.expect(t, "bridge", "offer 0>1 "+webOffer, "answer 1>0 answer", "choose 1", "reoffer 1", "close")
+				return
+			}
+			want := []string{"bridge", "offer 0>1 " + webOffer, "answer 1>0 answer", "choose 1", "reoffer 1"}
+			if code == 200 {
+				final := alice.says(again, 200, "late answer")
+				if ack := alice.hearsRequest("ACK"); ack.CSeq.Seq != 0 || ack.URI.Raw != alice.contact() {
+					t.Errorf("the ACK is\n%s", ack)
+				}
+				alice.responds(final)
+				alice.hears("ACK")
+				want = append(want, "answer 0>1 late answer")
+			}
+			called.sends("BYE")
+			alice.answers(alice.hearsRequest("BYE"), 200)
+			bob.hears("200")
+			r.expect(t, append(want, "close")...)
+		})
+	}
 }
 
 // RFC 3261, 13.2.1: an INVITE without an offer: the callee makes it, the ACK brings the answer.
