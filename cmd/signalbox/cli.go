@@ -59,13 +59,15 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func (a *app) root() *cobra.Command {
 	root := a.group("signalbox", "SIP registrar and proxy", a.dev(), a.serve(), a.config(), a.user(), a.reg(), a.device(), a.application(), a.login(), a.policyCommands(), a.reload(), a.eventsCommand(), a.version())
 	root.Long = "Signalbox is a SIP registrar and proxy.\n\nTry it:        signalbox dev\nIn production: signalbox serve --config /etc/signalbox/signalbox.toml"
+	root.Version = version // for --version
+	root.SetVersionTemplate(versionLine())
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.PersistentFlags().StringVar(&a.configPath, "config", "", "configuration `FILE` (default: ./signalbox.toml, or /etc/signalbox/signalbox.toml)")
 	root.PersistentPreRun = func(*cobra.Command, []string) { a.ran = true }
 	root.RunE = func(cmd *cobra.Command, args []string) error { return cmd.Help() }
 	root.Args = func(_ *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usagef("there is no command %q", args[0])
+			return noCommand(root, "", args[0])
 		}
 		return nil
 	}
@@ -88,11 +90,20 @@ func (a *app) group(use, short string, verbs ...*cobra.Command) *cobra.Command {
 func onlyHolds(c *cobra.Command) {
 	c.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
-			return usagef("%s: there is no command %q", cmd.Name(), args[0])
+			return noCommand(cmd, cmd.Name()+": ", args[0])
 		}
 		return usagef("%s: say what to do", cmd.Name())
 	}
 	c.RunE = func(*cobra.Command, []string) error { return nil }
+}
+
+// noCommand names the commands that were perhaps meant.
+func noCommand(cmd *cobra.Command, in, name string) error {
+	cmd.SuggestionsMinimumDistance = 2 // cobra's own default comes too late for us
+	if close := cmd.SuggestionsFor(name); len(close) > 0 {
+		return usagef("%sthere is no command %q; is it %q?", in, name, strings.Join(close, `" or "`))
+	}
+	return usagef("%sthere is no command %q", in, name)
 }
 
 // takes checks the number of arguments: the names they have in the usage line, "..." behind the last for several.
@@ -115,10 +126,14 @@ func (a *app) version() *cobra.Command {
 		Short: "Print the version",
 		Args:  takes(),
 		RunE: func(*cobra.Command, []string) error {
-			fmt.Fprintf(a.stdout, "signalbox %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			fmt.Fprint(a.stdout, versionLine())
 			return nil
 		},
 	}
+}
+
+func versionLine() string {
+	return fmt.Sprintf("signalbox %s (%s %s/%s)\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // config is the group "config".

@@ -207,6 +207,7 @@ func (k *checker) file(c *config, f *configFile) {
 	if len(c.udp)+len(c.tcp)+len(c.tls)+len(c.https)+len(c.http) == 0 {
 		k.bad("listen", "everything is turned off: give at least one of udp, tcp, tls, https, http")
 	}
+	k.clashes(c)
 }
 
 func (k *checker) domains(c *config, f *configFile) {
@@ -219,7 +220,11 @@ func (k *checker) domains(c *config, f *configFile) {
 	case len(names) > 0:
 		c.domains = nil
 		for i, name := range names {
-			c.domains = append(c.domains, k.domain(fmt.Sprintf("domains[%d]", i), name))
+			key := fmt.Sprintf("domains[%d]", i)
+			if name = k.domain(key, name); slices.Contains(c.domains, name) {
+				k.bad(key, "%s is listed twice", name)
+			}
+			c.domains = append(c.domains, name)
 		}
 	case len(c.domains) == 0:
 		k.bad("domain", `missing: which domain do the phones register with? domain = "example.org"`)
@@ -236,7 +241,7 @@ func (k *checker) domain(key, name string) string {
 		k.bad(key, "%q is not a domain name: a host name such as example.org, without port or user", name)
 		return name
 	}
-	return u.Host
+	return strings.TrimSuffix(u.Host, ".") // the same domain; phones write it without
 }
 
 // addresses reads one transport's listen addresses. A transport that the file does not name keeps its default.

@@ -52,6 +52,14 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:3:17: listen.tls[1]: \":99999\" is not an address to listen on: want \"IP:PORT\" or \":PORT\"\n    tls = [\":5061\", \":99999\"]\n                    ^"},
 		{"twice", "domain = \"example.org\"\n[listen]\nudp = [\":5060\", \":5060\"]\n",
 			"sb.toml:3:17: listen.udp[1]: :5060 is listed twice\n    udp = [\":5060\", \":5060\"]\n                    ^"},
+		{"domain twice", "domains = [\"example.org\", \"Example.ORG.\"]\n",
+			"sb.toml:1:27: domains[1]: example.org is listed twice\n    domains = [\"example.org\", \"Example.ORG.\"]\n                              ^"},
+		{"one port for two", "domain = \"example.org\"\n[listen]\ntls = [\":5061\", \"192.0.2.1:5060\"]\n",
+			"sb.toml:3:17: listen.tls[1]: 192.0.2.1:5060 is taken by listen.tcp\n    tls = [\":5061\", \"192.0.2.1:5060\"]\n                    ^"},
+		{"the port of a default", "domain = \"example.org\"\n[listen]\ntcp = \":5061\"\n",
+			"sb.toml:3:7: listen.tcp: :5061 is taken by listen.tls\n    tcp = \":5061\"\n          ^"},
+		{"media on the port of SIP", "domain = \"example.org\"\n[media]\nwebrtc_udp = 5060\n",
+			"sb.toml:3:14: media.webrtc_udp: :5060 is taken by listen.udp\n    webrtc_udp = 5060\n                 ^"},
 		{"all off", "domain = \"example.org\"\n[listen]\nudp = \"\"\ntcp = \"\"\ntls = \"\"\nhttps = \"\"\n",
 			"sb.toml:2:2: listen: everything is turned off: give at least one of udp, tcp, tls, https, http\n    [listen]\n     ^"},
 		{"web proxy", "domain = \"example.org\"\n[web]\nproxies = \"10.0.0.0/33\"\n",
@@ -109,7 +117,7 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestConfigDefaults(t *testing.T) {
-	path := writeFile(t, "sb.toml", "\xef\xbb\xbfdomain = \"Example.ORG\"\n")
+	path := writeFile(t, "sb.toml", "\xef\xbb\xbfdomain = \"Example.ORG.\"\n")
 	c, err := loadConfig(path, serveDefaults())
 	if err != nil {
 		t.Fatal(err)

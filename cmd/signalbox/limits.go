@@ -7,6 +7,8 @@ const (
 	drainTime = 7 * time.Second
 	// drainLinger is how long nothing may run before we go: a call that was answered this moment still needs its ACK brought to the callee.
 	drainLinger = 500 * time.Millisecond
+	// signalEcho is how soon after the first a second signal does not count: no hand presses Ctrl-C twice as fast.
+	signalEcho = 200 * time.Millisecond
 	// drainRetryAfter is the Retry-After of the 503 sent while draining: a restart takes less.
 	drainRetryAfter = 5
 	// lockWait is how long a command waits for another one, or for a server that is just starting with a million bindings.

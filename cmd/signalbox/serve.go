@@ -94,13 +94,23 @@ func (s *server) shutdown(ctx context.Context, signals <-chan os.Signal) error {
 		defer cancel()
 		done <- s.stop(ctx)
 	}()
+	err := awaitEnd(done, signals)
+	if err != errKilled {
+		s.log.Info("stopped")
+	}
+	return err
+}
+
+// awaitEnd returns what done says, or errKilled when somebody insists with a second signal. One that follows at once is the first one's echo: timeout(1), and
+// who signals a process and its group, send each twice.
+func awaitEnd(done <-chan error, signals <-chan os.Signal) error {
+	asked := time.Now()
 	for {
 		select {
 		case err := <-done:
-			s.log.Info("stopped")
 			return err
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			if sig != syscall.SIGHUP && time.Since(asked) > signalEcho {
 				return errKilled
 			}
 		}
