@@ -3,17 +3,25 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"signalbox/internal/transport"
 )
 
 // certificates gives the transport its certificates, the operator's files or one of a CA of our own in the data directory, and whom it trusts.
 func (s *server) certificates(c *transport.Config) (err error) {
+	if err := s.config.tryCertificates(); err != nil {
+		return err
+	}
+	for _, doubt := range s.config.doubtfulCertificates(time.Now()) {
+		s.log.Warn(doubt.message, "file", doubt.file, "line", doubt.line)
+	}
 	if c.Roots, err = certPool(s.config.ca); err != nil {
 		return err
 	}
@@ -81,6 +89,49 @@ func openCertificates(pairs []pair, log *slog.Logger) (func(*tls.ClientHelloInfo
 		}
 		return all[0].Certificate(hello)
 	}, nil
+}
+
+// tryCertificates reads the files of [tls] and blames the line that names one which cannot be used. Only who serves with them does so, and config check.
+func (c *config) tryCertificates() error {
+	var all []error
+	for i, p := range c.certs {
+		if _, err := tls.LoadX509KeyPair(p.cert, p.key); err != nil {
+			all = append(all, c.places.errorf(c.places.item("tls.cert", i), "with key %s: %v", p.key, err))
+		}
+	}
+	for _, one := range []struct{ key, file string }{{"tls.ca", c.ca}, {"tls.client_ca", c.clientCA}} {
+		if _, err := certPool(one.file); err != nil {
+			all = append(all, c.places.errorf(one.key, "%v", err))
+		}
+	}
+	return errors.Join(all...)
+}
+
+// doubtfulCertificates finds what phones that look at the certificate will refuse: RFC 5922, 7.3.
+func (c *config) doubtfulCertificates(now time.Time) (all []*configError) {
+	covered := map[string]bool{}
+	for i, p := range c.certs {
+		pair, err := tls.LoadX509KeyPair(p.cert, p.key)
+		if err != nil {
+			continue // found by tryCertificates
+		}
+		key := c.places.item("tls.cert", i)
+		switch leaf := pair.Leaf; {
+		case now.After(leaf.NotAfter):
+			all = append(all, c.places.errorf(key, "expired on %s", leaf.NotAfter.Format(time.DateOnly)))
+		case now.Before(leaf.NotBefore):
+			all = append(all, c.places.errorf(key, "not valid before %s", leaf.NotBefore.Format(time.DateOnly)))
+		}
+		for _, domain := range c.domains {
+			covered[domain] = covered[domain] || pair.Leaf.VerifyHostname(domain) == nil
+		}
+	}
+	for _, domain := range c.domains {
+		if len(covered) > 0 && !covered[domain] {
+			all = append(all, c.places.errorf("tls.cert", "no certificate is for %s: phones that check it will not connect", domain))
+		}
+	}
+	return all
 }
 
 // tls checks the [tls] table.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -145,10 +146,13 @@ func (a *app) config() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error {
 			c, err := a.load(serveDefaults())
 			if err == nil {
-				err = c.readPolicy()
+				err = errors.Join(c.readPolicy(), c.tryCertificates())
 			}
 			if err != nil {
 				return err
+			}
+			for _, doubt := range c.doubtfulCertificates(time.Now()) {
+				fmt.Fprintf(a.stderr, "signalbox: %v\n", doubt)
 			}
 			fmt.Fprintf(a.stdout, "%s is fine\n\n", c.places.file)
 			return a.table(nil, configRows(c))

@@ -18,10 +18,7 @@ func (k *checker) clashes(c *config) {
 	var udp, tcp []claim
 	add := func(to *[]claim, key string, addresses []string) {
 		for i, address := range addresses {
-			one := claim{key: key, address: address}
-			if at := fmt.Sprintf("%s[%d]", key, i); k.at[at] != 0 {
-				one.key = at
-			}
+			one := claim{key: k.item(key, i), address: address}
 			host, port, err := net.SplitHostPort(address)
 			if err != nil || port == "0" {
 				continue

@@ -121,6 +121,14 @@ func (p *places) errorf(key, format string, args ...any) *configError {
 	return e
 }
 
+// item is the key of the i-th value of a list; a value that is no list has the list's own key.
+func (p *places) item(key string, i int) string {
+	if one := fmt.Sprintf("%s[%d]", key, i); p.at[one] != 0 {
+		return one
+	}
+	return key
+}
+
 func (e *configError) place(doc []byte, at int) {
 	start := strings.LastIndexByte(string(doc[:at]), '\n') + 1
 	e.line = strings.Count(string(doc[:at]), "\n") + 1

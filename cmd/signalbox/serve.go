@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"os/signal"
@@ -139,11 +138,7 @@ func (c *config) listenError(key string, i int, addr string, reason error) error
 	if c.places == nil {
 		return e
 	}
-	full := "listen." + key
-	if one := fmt.Sprintf("%s[%d]", full, i); c.places.at[one] != 0 {
-		full = one
-	}
-	return c.places.errorf(full, "%s: %v", addr, reason)
+	return c.places.errorf(c.places.item("listen."+key, i), "%s: %v", addr, reason)
 }
 
 // listenError is an address that cannot be listened on and stands in no file.
