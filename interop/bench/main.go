@@ -31,7 +31,10 @@ func main() {
 	features := flag.Bool("features", false, "measure what outbound, GRUUs and a policy add to a registration, instead")
 	rates := flag.String("rates", "500,1000,2000,3000,5000,10000", "offered rates of -registrations; empty leaves them out")
 	bindings := flag.Int("bindings", 1_000_000, "how many bindings -registrations loads; 0 leaves that out")
-	share := flag.Int("share", 40, "per cent of one core that the overloaded server gets")
+	share := flag.Int("share", 20, "per cent of one core that the overloaded server gets")
+	from := flag.Int("from", 100, "first rate of calls that -overload tries, searching for the best")
+	best := flag.Float64("best", 0, "the best rate, if it is known: -overload does not search then")
+	times := flag.String("times", "1,2,3,0.5", "multiples of the best rate that -overload offers then; empty for none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -46,7 +49,7 @@ func main() {
 	}
 	fmt.Println(b.machine())
 	if *overload {
-		if err := b.overload(ctx, *share); err != nil {
+		if err := b.overload(ctx, *share, *from, *best, fields(*times)); err != nil {
 			log.Fatal(err)
 		}
 		return
@@ -58,7 +61,7 @@ func main() {
 		return
 	}
 	if *registrations {
-		if err := b.registrations(ctx, strings.FieldsFunc(*rates, func(r rune) bool { return r == ',' }), *bindings); err != nil {
+		if err := b.registrations(ctx, fields(*rates), *bindings); err != nil {
 			log.Fatal(err)
 		}
 		return
@@ -78,6 +81,9 @@ func main() {
 		}
 	}
 }
+
+// fields are the parts between commas.
+func fields(s string) []string { return strings.FieldsFunc(s, func(r rune) bool { return r == ',' }) }
 
 // compare measures both servers in turn, rounds times, and prints medians and the ratios pair by pair.
 func (b *bench) compare(ctx context.Context, rates [3]int, rounds int) error {

@@ -23,12 +23,13 @@ type offered struct {
 	made, refused, late float64 // calls a second: made, refused, refused after the challenge
 	failed              int     // in all: neither made nor refused
 	p50, p99            float64 // ms from the INVITE with credentials to its 200
+	cpu                 float64 // us of the server a second
 	rssMB               float64
 }
 
-// overload searches the rate of calls at which most are made, offers multiples of it, and then half of it: `make bench-overload`. The server gets share per cent of one
-// core, so that SIPp, on the rest of the machine, can offer more than it carries.
-func (b *bench) overload(ctx context.Context, share int) error {
+// overload searches the highest rate at which every call is made, and offers multiples of it, the last one to see whether the server is as before: `make bench-overload`. The
+// server gets share per cent of one core, so that SIPp, on the rest of the machine, can offer more than it carries.
+func (b *bench) overload(ctx context.Context, share, from int, best float64, times []string) error {
 	srv := b.signalbox()
 	if err := srv.start(ctx); err != nil {
 		return err
@@ -44,32 +45,39 @@ func (b *bench) overload(ctx context.Context, share int) error {
 	}
 
 	fmt.Printf("\nThe server has %d %% of one core; calls are offered for %d s at each rate.\n", share, overloadSeconds)
-	fmt.Printf("\n| offered/s | of the best | made/s | refused/s | refused after the challenge/s | failed in all | p50 / p99 ms | RSS MB |\n|---|---|---|---|---|---|---|---|\n")
-	var best offered
-	for rate := 50; ; rate = rate*5/4 + 1 {
-		o, err := b.offer(ctx, srv, rate)
-		if err != nil {
+	fmt.Printf("\n| offered/s | of the best | made/s | refused/s | refused after the challenge/s | failed in all | p50 / p99 ms | server CPU | RSS MB |\n|---|---|---|---|---|---|---|---|---|\n")
+	if best == 0 {
+		if best, err = b.search(ctx, srv, from); err != nil {
 			return err
-		}
-		o.print(0)
-		if o.made > best.made {
-			best = o
-		}
-		if o.made < 0.85*float64(o.rate) {
-			break
 		}
 	}
-	for _, times := range []float64{1, 2, 3, 5, 0.5} {
-		o, err := b.offer(ctx, srv, int(math.Round(times*best.made)))
+	for _, each := range times {
+		multiple, err := strconv.ParseFloat(each, 64)
+		if err != nil {
+			return fmt.Errorf("times: %w", err)
+		}
+		o, err := b.offer(ctx, srv, int(math.Round(multiple*best)))
 		if err != nil {
 			return err
 		}
-		o.print(times)
-		if times == 3 {
-			fmt.Fprintf(os.Stderr, "goodput at three times the best: %.0f %%\n", 100*o.made/best.made)
-		}
+		o.print(multiple)
 	}
 	return nil
+}
+
+// search offers more and more calls until one is not made, and returns the highest rate at which all were.
+func (b *bench) search(ctx context.Context, srv server, from int) (best float64, err error) {
+	for rate := from; ; rate = rate*6/5 + 1 {
+		o, err := b.offer(ctx, srv, rate)
+		if err != nil {
+			return 0, err
+		}
+		o.print(0)
+		if o.failed > 0 || o.refused+o.late > 0 {
+			return best, nil
+		}
+		best = o.made
+	}
 }
 
 func (o *offered) print(times float64) {
@@ -77,7 +85,7 @@ func (o *offered) print(times float64) {
 	if times > 0 {
 		of = fmt.Sprintf("%g x", times)
 	}
-	fmt.Printf("| %d | %s | %.0f | %.0f | %.0f | %d | %.0f / %.0f | %.0f |\n", o.rate, of, o.made, o.refused, o.late, o.failed, o.p50, o.p99, o.rssMB)
+	fmt.Printf("| %d | %s | %.0f | %.0f | %.0f | %d | %.0f / %.0f | %.0f %% | %.0f |\n", o.rate, of, o.made, o.refused, o.late, o.failed, o.p50, o.p99, o.cpu/1e4, o.rssMB)
 }
 
 // offer makes calls at a rate.
@@ -100,12 +108,12 @@ func (b *bench) offer(ctx context.Context, s server, rate int) (o offered, err e
 	sipp := exec.CommandContext(ctx, "sipp", target, "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", scenario("call_overload.xml"), "-inf", b.path("call.csv"), "-key", "domain", domain, "-key", "contact", fmt.Sprintf("127.0.0.1:%d", b.caller),
 		"-d", "0", "-m", strconv.Itoa(calls), "-r", strconv.Itoa(rate), "-l", "100000", "-buff_size", "4000000", "-nostdin", "-timeout", strconv.Itoa(overloadSeconds+35)+"s", "-trace_rtt", "-rtt_freq", "1", "-trace_stat", "-stf", stats, "-fd", "1")
 	sipp.Dir = b.dir
-	begin := time.Now()
+	begin, before := time.Now(), s.cpu()
 	var exit *exec.ExitError
 	if err := sipp.Run(); err != nil && !errors.As(err, &exit) {
 		return o, err
 	}
-	took := max(overloadSeconds, time.Since(begin).Seconds())
+	cpu, took := s.cpu()-before, max(overloadSeconds, time.Since(begin).Seconds())
 	if limit := overloadSeconds + 5.0; took > limit {
 		took = overloadSeconds // the rest waited for the last answers
 	}
@@ -113,7 +121,7 @@ func (b *bench) offer(ctx context.Context, s server, rate int) (o offered, err e
 	if err != nil {
 		return o, err
 	}
-	o = offered{rate: int(float64(calls) / took), made: last["made"] / took, refused: last["refused"] / took, late: last["late"] / took}
+	o = offered{rate: int(float64(calls) / took), made: last["made"] / took, refused: last["refused"] / took, late: last["late"] / took, cpu: cpu / took}
 	o.failed = calls - int(last["made"]+last["refused"]+last["late"])
 	o.p50, o.p99 = b.rtt()
 	o.rssMB = s.rssMB()
