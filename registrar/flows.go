@@ -3,6 +3,7 @@ package registrar
 import (
 	"strings"
 	"sync"
+	"time"
 
 	"signalbox/internal/wire"
 	"signalbox/location"
@@ -64,8 +65,31 @@ func (g *registration) watchFlow(bindings []location.Binding) {
 // flowLost invalidates the bindings of a connection, of whichever address. RFC 5626, 7. If the store fails the proxy still sees that the flow is gone.
 func (r *Registrar) flowLost(id wire.FlowID) {
 	for aor := range r.flows.take(id) {
-		r.Location.Change(aor, location.FlowLost, func(now []location.Binding) ([]location.Binding, error) {
-			return lose(now, func(b *location.Binding) bool { return b.Flow == id }), nil
-		}, func([]location.Binding, error) {})
+		r.loseFlow(aor, func(b *location.Binding) bool { return b.Flow == id && b.DependsOnFlow() })
 	}
+}
+
+// loseFlow marks bindings of an address whose flow has died.
+func (r *Registrar) loseFlow(aor wire.AOR, lost func(b *location.Binding) bool) {
+	r.Location.Change(aor, location.FlowLost, func(now []location.Binding) ([]location.Binding, error) {
+		return lose(now, lost), nil
+	}, func([]location.Binding, error) {})
+}
+
+// lose marks the bindings that a flow was the only way to, and returns the list as it is if there are none.
+func lose(bindings []location.Binding, lost func(b *location.Binding) bool) []location.Binding {
+	var after []location.Binding
+	for i := range bindings {
+		if b := &bindings[i]; !b.Usable() || !lost(b) {
+			continue
+		}
+		if after == nil {
+			after = append(after, bindings...)
+		}
+		after[i].Lost = time.Now()
+	}
+	if after == nil {
+		return bindings
+	}
+	return after
 }

@@ -2,7 +2,6 @@ package registrar
 
 import (
 	"math/rand/v2"
-	"time"
 
 	"signalbox/location"
 )
@@ -51,22 +50,4 @@ func (g *registration) appendGRUUs(dst []byte, bindings []location.Binding, b *l
 	}
 	newest := location.Newest(bindings, b.InstanceID)
 	return g.GRUU.AppendParams(dst, g.aor, b.InstanceID, newest.Epoch, newest.Stamp())
-}
-
-// lose marks the bindings that a flow was the only way to, and returns the list as it is if there are none.
-func lose(bindings []location.Binding, lost func(b *location.Binding) bool) []location.Binding {
-	var after []location.Binding
-	for i := range bindings {
-		if b := &bindings[i]; !b.Usable() || !b.DependsOnFlow() || !lost(b) {
-			continue
-		}
-		if after == nil {
-			after = append(after, bindings...)
-		}
-		after[i].Lost = time.Now()
-	}
-	if after == nil {
-		return bindings
-	}
-	return after
 }

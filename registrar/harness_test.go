@@ -97,7 +97,7 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 		f(&c)
 	}
 	w.layer = transaction.New(transaction.Config{Handler: w, Logger: slog.New(slog.DiscardHandler)})
-	c.Timers = w.layer.NewOwner()
+	c.Timers, c.Layer = w.layer.NewOwner(), w.layer
 	if w.reg, err = New(c); err != nil {
 		t.Fatal(err)
 	}

@@ -41,11 +41,14 @@ func needsPing(b *location.Binding) bool {
 	return b.Behind && b.RegID == 0 && len(b.Path) == 0 && b.Flow.Proto == wire.UDP
 }
 
-// keepOpen puts the flows of bindings that need it on the wheel. It is called for the bindings of a REGISTER, and at the start for all.
+// keepOpen puts the flows of bindings that need it on the wheels. It is called for the bindings of a REGISTER, and at the start for all.
 func (r *Registrar) keepOpen(aor wire.AOR, bindings []location.Binding) {
 	for i := range bindings {
-		if b := &bindings[i]; needsPing(b) {
+		switch b := &bindings[i]; {
+		case needsPing(b):
 			r.pings.add(b.Flow, aor, r.ping)
+		case keepsItself(b) && r.Network != nil && r.Timers != nil && r.Layer != nil:
+			r.watch.add(b, aor, r.listen)
 		}
 	}
 }

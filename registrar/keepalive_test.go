@@ -53,7 +53,6 @@ func TestWhoIsPinged(t *testing.T) {
 		{"with an instance", wire.UDP, []string{behind + ";" + urn1}, "25 50"},
 		{"not behind NAT", wire.UDP, []string{"Contact: <sip:alice@203.0.113.1:40000>"}, ""},
 		{"by TCP", wire.TCP, []string{behind}, ""},
-		{"outbound", wire.UDP, []string{behind + ";" + urn1 + ";reg-id=1", outboundPhone}, ""},
 		{"behind an edge proxy", wire.UDP, []string{behind, "Supported: path", "Via: SIP/2.0/UDP 10.0.0.1;branch=z9hG4bKx", "Path: <sip:203.0.113.1;lr>"}, ""},
 		{"two contacts of one flow", wire.UDP, []string{behind, "Contact: <sip:alice@10.0.0.1:5064>"}, "25 50"},
 	} {

@@ -42,6 +42,16 @@ const (
 	// one in each: what 2,000 REGISTERs a second cost.
 	maxPings, maxPinged = 4000, pingInterval * maxPings
 
+	// maxSilence is for how many seconds a flow over UDP may be silent that its phone keeps alive, before the phone is asked: Flow-Timer and what may be late (RFC 5626, 5.4). Who does
+	// not answer in lastChance, in which OPTIONS is sent five times, is gone.
+	maxSilence, lastChance = flowTimerUDP + 4, 8
+
+	// maxIdle is for how long a connection may be silent whose phone promised keep-alives: Flow-Timer, and what TCP needs to send a lost one again.
+	maxIdle = (flowTimerStream + 30) * time.Second
+
+	// maxWatched flows are watched: 4,000 keep-alives a second. Of more than that nobody notices that they are dead until a call does. 250 bytes each.
+	maxWatched = 100_000
+
 	// firstPort is the lowest port at which a phone may ask to be called directly. Below are the services of other programs.
 	firstPort = 1024
 )

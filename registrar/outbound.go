@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"strings"
 
+	"signalbox/internal/transport"
 	"signalbox/internal/wire"
 	"signalbox/location"
 )
@@ -33,6 +34,9 @@ func (g *registration) readFlows() error {
 		return g.ignoreFlows()
 	}
 	g.outbound = g.options&knowsOutbound != 0
+	if g.outbound && g.keptByFlowTimer() && g.tx.Flow.ID().Proto.Reliable() {
+		transport.ExpectKeepAlive(g.tx.Flow, maxIdle)
+	}
 	return nil
 }
 
@@ -60,14 +64,21 @@ func (g *registration) throughEdge() bool {
 	return err == nil && ob
 }
 
+// keptByFlowTimer: the phone is asked for keep-alives. Not where an edge proxy keeps the flow: that is its to say. Nor on a WebSocket: there browsers can send none, and our own pings
+// find the dead (RFC 7118, 6).
+func (g *registration) keptByFlowTimer() bool {
+	proto := g.tx.Flow.ID().Proto
+	return g.direct() && proto != wire.WS && proto != wire.WSS
+}
+
 // answerOutbound says that the flow is kept, and how often the phone shall show that it lives (RFC 5626, 6 and 5.4).
 func (g *registration) answerOutbound(res *wire.Response) {
 	if !g.outbound {
 		return
 	}
 	wire.Add(res, "Require", "outbound")
-	if !g.direct() {
-		return // the edge proxy's to say
+	if !g.keptByFlowTimer() {
+		return
 	}
 	seconds := flowTimerStream
 	if !g.tx.Flow.ID().Proto.Reliable() {

@@ -49,9 +49,10 @@ type Config struct {
 	Local    Local
 	GRUU     *gruu.Maker // nil: none are given out
 
-	// Network and Timers keep the way open to phones behind NAT; nil: nobody does.
+	// Network, Timers and Layer keep the way open to phones behind NAT, and find out which flows are dead; nil: nobody does.
 	Network Network
 	Timers  *transaction.Owner
+	Layer   Layer
 
 	Logins Logins                // devices that somebody added, and who is on them; nil: there are none
 	Policy func() *policy.Policy // the one that holds now; nil: none
@@ -82,6 +83,7 @@ type Registrar struct {
 	Config
 	flows flows
 	pings keepAlive
+	watch flowWatch
 }
 
 // New makes a registrar.
@@ -101,7 +103,7 @@ func New(c Config) (*Registrar, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	r := &Registrar{Config: c, pings: keepAlive{network: c.Network, timers: c.Timers}}
+	r := &Registrar{Config: c, pings: keepAlive{network: c.Network, timers: c.Timers}, watch: flowWatch{timers: c.Timers}}
 	for aor, bindings := range c.Location.All {
 		r.keepOpen(aor, bindings)
 	}

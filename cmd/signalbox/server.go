@@ -161,6 +161,7 @@ func (s *server) bind(context.Context) (err error) {
 	c := transport.Config{
 		UDP: s.config.udp, TCP: s.config.tcp, TLS: s.config.tls, WSS: s.config.https, WS: s.config.http, Proxies: s.config.proxies,
 		Advertise: s.config.advertise,
+		KeptAlive: func(id wire.FlowID) bool { return s.core.dispatch.registrar.KeptAlive(id) }, // nothing is read before there is a core
 		Logger:    s.log,
 		Limits:    transport.Limits{Connections: s.config.limits.Connections, PerAddress: s.config.limits.ConnectionsPerAddress},
 	}

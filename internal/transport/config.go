@@ -32,6 +32,9 @@ type Config struct {
 	// Roots verify the servers we connect to; nil means the system's.
 	Roots *x509.CertPool
 
+	// KeptAlive hears of keep-alives over UDP (RFC 5626, 4.4.2). It tells whether the flow is still good for anything, and must not block. nil: all are.
+	KeptAlive func(id wire.FlowID) bool
+
 	// Trace sees every message, whole, as it comes (in) and goes. It must not keep b, nor block. nil is silent.
 	Trace   func(in bool, id wire.FlowID, b []byte)
 	Logger  *slog.Logger // nil is silent

@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coder/websocket"
@@ -30,6 +31,8 @@ type conn struct {
 	key    dialKey        // of a connection that we opened
 	out    *outbox        // nil while connecting
 	stream net.Conn       // out, or TLS over it, or WebSocket frames over these; set before ready
+
+	silence atomic.Int64 // how long nothing may come, if that is shorter than usual; 0 if not
 
 	opened bool // Metrics.Opened was called; of the connection's goroutine
 
@@ -135,6 +138,9 @@ func (c *conn) OnClose(fn func(error)) (stop func()) {
 	defer c.mu.Unlock()
 	return c.hooks.add(&c.mu, fn)
 }
+
+// ExpectKeepAlive makes the connection end when nothing comes for so long.
+func (c *conn) ExpectKeepAlive(within time.Duration) { c.silence.Store(int64(within)) }
 
 // shut closes the connection, from any goroutine; its own goroutine then ends. Only the first reason counts, be it this or a failed write.
 func (c *conn) shut(reason error) {
@@ -338,6 +344,9 @@ func (r *reader) setDeadline() error {
 	if want.IsZero() {
 		now := time.Now()
 		idle := r.c.t.times.idle
+		if promised := time.Duration(r.c.silence.Load()); promised > 0 {
+			idle = min(idle, promised)
+		}
 		if left := r.deadline.Sub(now); left > idle-idle/16 && left <= idle {
 			return nil
 		}

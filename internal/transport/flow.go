@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/netip"
+	"time"
 
 	"signalbox/internal/wire"
 )
@@ -48,6 +49,14 @@ type Network interface {
 	Find(id wire.FlowID) (Flow, bool)
 	// IsLocal tells whether host:port (port 0: any of our ports) is a listener of ours: the machine's addresses and the advertised ones.
 	IsLocal(host string, port int) bool
+}
+
+// ExpectKeepAlive closes a connection on which nothing has come for so long, from the next message on: its phone has promised keep-alives (RFC 5626, 5.4). Called by
+// whoever handles a message of the flow. Other flows have no end.
+func ExpectKeepAlive(f Flow, within time.Duration) {
+	if k, ok := f.(interface{ ExpectKeepAlive(within time.Duration) }); ok {
+		k.ExpectKeepAlive(within)
+	}
 }
 
 // ClientCertificates returns the certificates that a client has shown on a flow it opened, leaf first; nil for any other flow.

@@ -243,6 +243,31 @@ func TestIdle(t *testing.T) {
 	}
 }
 
+// RFC 5626, 5.4: a connection whose phone promised keep-alives ends without them, as one whose bindings are lost with it; a double CRLF keeps it, and others stay.
+func TestPromisedKeepAlive(t *testing.T) {
+	tr, r := begin(t, Config{TCP: []string{"127.0.0.1:0"}})
+	r.answer = func(f Flow, req *wire.Request) {
+		if req.CallID == "promised" {
+			ExpectKeepAlive(f, 300*time.Millisecond)
+		}
+	}
+	p, other := dialPhone(t, "tcp", addr(tr, 0)), dialPhone(t, "tcp", addr(tr, 0))
+	other.say(request(other.via(""), "other"))
+	r.next(t)
+	p.say(request(p.via(""), "promised"))
+	told := make(chan error, 1)
+	r.next(t).flow.OnClose(func(err error) { told <- err })
+	p.say("\r\n\r\n")
+	if b, err := p.r.ReadByte(); err != nil || b != '\r' { // RFC 5626, 4.4.1
+		t.Errorf("pong %q, %v", b, err)
+	}
+	if err := <-told; !errors.Is(err, errIdle) {
+		t.Errorf("told %v", err)
+	}
+	other.say(request(other.via(""), "again"))
+	r.next(t)
+}
+
 // hardening 51: bursts of requests followed by a reset leave nothing behind (goleak looks after the test).
 func TestBurstThenReset(t *testing.T) {
 	ca := testCA(t)

@@ -33,8 +33,9 @@ func isSTUN(b []byte) bool {
 	return len(b) >= stunHeader && b[0] <= 1 && binary.BigEndian.Uint32(b[4:]) == stunCookie
 }
 
-// answerSTUN returns the answer to a binding request, nil where none is due. It is never three times as long as the request.
-func answerSTUN(b []byte, from netip.AddrPort) []byte {
+// answerSTUN returns the answer to a binding request, nil where none is due. It is never three times as long as the request. To a flow that is not alive any more it is an error, which means
+// that the flow has failed (RFC 5626, 4.4.2).
+func answerSTUN(b []byte, from netip.AddrPort, alive bool) []byte {
 	if binary.BigEndian.Uint16(b) != stunRequest || len(b)-stunHeader != int(binary.BigEndian.Uint16(b[2:])) {
 		return nil // an indication, a response, another method or a wrong length (RFC 8489, 6.3: silently discarded)
 	}
@@ -43,9 +44,12 @@ func answerSTUN(b []byte, from netip.AddrPort) []byte {
 		return nil
 	}
 	var answer []byte
-	if len(unknown) > 0 {
+	switch {
+	case len(unknown) > 0:
 		answer = stunUnknown(b, unknown)
-	} else {
+	case !alive:
+		answer = finish(stunErrorCode(b, 30, "Flow Failed"))
+	default:
 		answer = stunMapped(b, from)
 	}
 	if fingerprint { // RFC 8489, 7: in the answer too
@@ -112,12 +116,7 @@ func stunMapped(req []byte, from netip.AddrPort) []byte {
 
 // stunUnknown is the 420 response with ERROR-CODE and UNKNOWN-ATTRIBUTES (RFC 8489, 6.3.1).
 func stunUnknown(req []byte, unknown []uint16) []byte {
-	const reason = "Unknown Attribute\x00\x00\x00" // padded to a multiple of four
-	a := stunAnswer(req, stunError)
-	a = binary.BigEndian.AppendUint16(a, attrErrorCode)
-	a = binary.BigEndian.AppendUint16(a, 4+uint16(len("Unknown Attribute")))
-	a = append(a, 0, 0, 4, 20)
-	a = append(a, reason...)
+	a := stunErrorCode(req, 20, "Unknown Attribute")
 	a = binary.BigEndian.AppendUint16(a, attrUnknown)
 	a = binary.BigEndian.AppendUint16(a, uint16(2*len(unknown)))
 	for _, kind := range unknown {
@@ -127,6 +126,18 @@ func stunUnknown(req []byte, unknown []uint16) []byte {
 		a = append(a, 0, 0)
 	}
 	return finish(a)
+}
+
+// stunErrorCode begins an error response with ERROR-CODE 4xx (RFC 8489, 14.8), its reason padded to a multiple of four.
+func stunErrorCode(req []byte, number byte, reason string) []byte {
+	a := stunAnswer(req, stunError)
+	a = binary.BigEndian.AppendUint16(a, attrErrorCode)
+	a = binary.BigEndian.AppendUint16(a, 4+uint16(len(reason)))
+	a = append(append(a, 0, 0, 4, number), reason...)
+	for range -len(reason) & 3 {
+		a = append(a, 0)
+	}
+	return a
 }
 
 // stunAnswer begins a message of that type with the request's cookie and transaction id.

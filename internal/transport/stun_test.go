@@ -32,6 +32,8 @@ func TestAnswerSTUN(t *testing.T) {
 			"010100182112a442" + stunID + "002000140002a1470113a9faa5d3f179bc25f4b5bed2b9d9"},
 		{"optional attribute", "192.0.2.1:32853", "8022000401020304", "0101000c2112a442" + stunID + "002000080001a147e112a643"},
 		{"credentials are not asked for", "192.0.2.1:32853", "0006000161000000", "0101000c2112a442" + stunID + "002000080001a147e112a643"},
+		// RFC 5626, 4.4.2: by an error the phone learns that its flow has failed. RFC 8489, 14.8: its reason is padded.
+		{"a dead flow", "192.0.2.1:32853", "", "011100142112a442" + stunID + "0009000f0000041e" + "466c6f77204661696c656400"},
 		// RFC 8489, 6.3.1: unknown comprehension-required attributes get 420 and their list.
 		{"CHANGE-REQUEST", "192.0.2.1:32853", "0003000400000006",
 			"011100242112a442" + stunID + "0009001500000414556e6b6e6f776e20417474726962757465000000" + "000a000200030000"},
@@ -41,7 +43,7 @@ func TestAnswerSTUN(t *testing.T) {
 			if !isSTUN(req) {
 				t.Fatal("not recognised")
 			}
-			got := answerSTUN(req, netip.MustParseAddrPort(tt.from))
+			got := answerSTUN(req, netip.MustParseAddrPort(tt.from), tt.name != "a dead flow")
 			if hex.EncodeToString(got) != tt.want {
 				t.Errorf("got  %x\nwant %s", got, tt.want)
 			}
@@ -53,12 +55,12 @@ func TestAnswerSTUN(t *testing.T) {
 func TestSTUNFingerprint(t *testing.T) {
 	from := netip.MustParseAddrPort("192.0.2.1:32853")
 	req := addFingerprint(binding(""))
-	answer := answerSTUN(req, from)
+	answer := answerSTUN(req, from, true)
 	if _, fingerprint, ok := readAttributes(answer); !fingerprint || !ok {
 		t.Errorf("answer %x has no valid fingerprint", answer)
 	}
 	req[len(req)-1]++
-	if answer := answerSTUN(req, from); answer != nil {
+	if answer := answerSTUN(req, from, true); answer != nil {
 		t.Errorf("a wrong fingerprint was answered with %x", answer)
 	}
 }
@@ -92,7 +94,7 @@ func answerSTUN2(b []byte, from netip.AddrPort) []byte {
 	if !isSTUN(b) {
 		return nil
 	}
-	return answerSTUN(b, from)
+	return answerSTUN(b, from, true)
 }
 
 // hardening 53: no answer is three times as long as its request, so that we are no reflector.
@@ -123,6 +125,6 @@ func BenchmarkAnswerSTUN(b *testing.B) {
 	req, from := binding(""), netip.MustParseAddrPort("192.0.2.1:32853")
 	b.ReportAllocs()
 	for b.Loop() {
-		answerSTUN(req, from)
+		answerSTUN(req, from, true)
 	}
 }

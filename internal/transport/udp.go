@@ -144,14 +144,19 @@ func (s *udpSocket) take(b []byte, from netip.AddrPort, to netip.Addr) {
 	}
 	switch {
 	case isSTUN(b):
-		if answer := answerSTUN(b, from); answer != nil {
+		if answer := answerSTUN(b, from, l.keptAlive(local, from)); answer != nil {
 			_ = l.flow(local, from, from.Port()).send(answer)
 		}
 	case isKeepAlive(b):
-		// RFC 5626, 4.4.1: CRLF is not for UDP; phones send it (or a NUL) to keep their NAT open and want no answer.
+		l.keptAlive(local, from) // RFC 5626, 4.4.1: CRLF is not for UDP; phones send it (or a NUL) to keep their NAT open and want no answer.
 	default:
 		l.t.receive(incoming{udp: l, local: local, remote: from}, b)
 	}
+}
+
+// keptAlive passes on that a phone keeps its flow alive.
+func (l *udpListener) keptAlive(local, from netip.AddrPort) bool {
+	return l.t.config.KeptAlive == nil || l.t.config.KeptAlive(wire.FlowID{Proto: wire.UDP, Local: local, Remote: from})
 }
 
 // send is Send for what is no SIP message.

@@ -109,8 +109,25 @@ func TestUDPKeepAlives(t *testing.T) {
 		p.say(s)
 	}
 	p.say(string(binding("")))
-	if got := p.datagram(); !bytes.Equal([]byte(got), answerSTUN(binding(""), p.local())) {
+	if got := p.datagram(); !bytes.Equal([]byte(got), answerSTUN(binding(""), p.local(), true)) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// RFC 5626, 4.4.2 and 5.4: whoever counts keep-alives hears of each, STUN or not, with the flow it came on; to one that is dead the answer is an error.
+func TestUDPKeptAlive(t *testing.T) {
+	kept := make(chan wire.FlowID, 4)
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}, KeptAlive: func(id wire.FlowID) bool { kept <- id; return false }})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	p.say("\r\n")
+	p.say(string(binding("")))
+	if got := p.datagram(); !bytes.Equal([]byte(got), answerSTUN(binding(""), p.local(), false)) {
+		t.Errorf("got %q", got)
+	}
+	for range 2 {
+		if id := <-kept; id != (wire.FlowID{Proto: wire.UDP, Local: addr(tr, 0), Remote: p.local()}) {
+			t.Errorf("heard of %v", id)
+		}
 	}
 }
 

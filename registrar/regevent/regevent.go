@@ -122,6 +122,9 @@ func (n *Notifier) Serves(req *wire.Request) bool {
 	return name == packageName || strings.HasPrefix(name, packageName+".") || aor.User == "" && req.To.Tag == "" // templates of our package are ours to refuse
 }
 
+// Owns tells whether a request is within a dialog of ours.
+func (n *Notifier) Owns(req *wire.Request) bool { return n.table.find(dialogOf(req)) != nil }
+
 // isContact tells whether a URI is the remote target of our dialogs.
 func (n *Notifier) isContact(u wire.URI) bool {
 	return u.User == "" && n.Network.IsLocal(u.Host, u.Port)
