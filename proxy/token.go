@@ -155,6 +155,26 @@ func (s *signer) verify(text, callID, fromTag, toTag string) (t token, fromCalle
 	return t, fromCaller, ok && len(rest) == 0
 }
 
+// Member tells whether a request carries the route that we recorded in its dialog, in the Route, or where a strict router puts it. RFC 3261, 16.4
+func (p *Proxy) Member(req *wire.Request) bool {
+	signed := func(u wire.URI) bool {
+		_, _, ok := p.signer.verify(u.User, req.CallID, req.From.Tag, req.To.Tag)
+		return ok
+	}
+	if signed(req.URI) {
+		return true
+	}
+	for i, value := range wire.List(req, "Route") {
+		if a, err := wire.ParseAddress(value); err == nil && signed(a.URI) {
+			return true
+		}
+		if i == maxOwnRoutes {
+			break
+		}
+	}
+	return false
+}
+
 func equalMAC(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
 // looksLikeToken tells a token, good or forged, from the user part of an ordinary URI: by its length, its version byte and its alphabet.

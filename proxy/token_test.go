@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"signalbox/internal/wire"
@@ -82,6 +83,41 @@ func TestTokenRefused(t *testing.T) {
 		altered[i] ^= 1
 		if _, _, ok := s.verify(string(altered), "c1", "a", "b"); ok {
 			t.Errorf("accepted with byte %d altered", i)
+		}
+	}
+}
+
+// hardening 55: under overload only those requests are known to belong to a call that carry its route: in the Route, or where a strict router puts it (RFC 3261, 16.4).
+func TestMember(t *testing.T) {
+	p := &Proxy{signer: newSigner(make([]byte, 32))}
+	text := string(p.signer.sign(nil, sampleTokens["two phones"], "c1", "a"))
+	ours := "<sip:" + text + "@192.0.2.100;lr>"
+	for name, tt := range map[string]struct {
+		uri, tag, route string
+		want            bool
+	}{
+		"by the caller":         {"sip:bob@192.0.2.2", "b", ours, true},
+		"two values":            {"sip:bob@192.0.2.2", "b", "<sip:" + text + "@192.0.2.100;transport=tcp;lr>, " + ours, true},
+		"behind another proxy":  {"sip:bob@192.0.2.2", "b", "<sip:192.0.2.50;lr>, " + ours, true},
+		"by a strict router":    {"sip:" + text + "@192.0.2.100;lr", "b", "<sip:bob@192.0.2.2>", true},
+		"no Route":              {"sip:bob@192.0.2.2", "forged", "", false},
+		"a Route without token": {"sip:bob@192.0.2.2", "forged", "<sip:192.0.2.100;lr>", false},
+		"an altered token":      {"sip:bob@192.0.2.2", "b", "<sip:" + text[:len(text)-4] + "AAAA@192.0.2.100;lr>", false},
+		"no URI":                {"sip:bob@192.0.2.2", "b", "<<>", false},
+		"of another call":       {"sip:bob@192.0.2.2", "b", strings.Replace(ours, text, string(p.signer.sign(nil, sampleTokens["through"], "c2", "a")), 1), false},
+		"too far behind":        {"sip:bob@192.0.2.2", "b", strings.Repeat("<sip:192.0.2.50;lr>, ", 20) + ours, false},
+	} {
+		route := ""
+		if tt.route != "" {
+			route = "Route: " + tt.route + "\r\n"
+		}
+		m, err := wire.Parse([]byte("BYE " + tt.uri + " SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1\r\nMax-Forwards: 70\r\n" + route +
+			"From: <sip:alice@example.org>;tag=a\r\nTo: <sip:bob@example.org>;tag=" + tt.tag + "\r\nCall-ID: c1\r\nCSeq: 2 BYE\r\nContent-Length: 0\r\n\r\n"))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got := p.Member(m.(*wire.Request)); got != tt.want {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }

@@ -9,16 +9,19 @@ import (
 	"signalbox/internal/transaction"
 	"signalbox/internal/wire"
 	"signalbox/media/echo"
+	"signalbox/proxy"
+	"signalbox/registrar"
 	"signalbox/registrar/regevent"
 )
 
 // dispatcher gives every request to its room.
 type dispatcher struct {
-	domains          *wire.Domains
-	registrar, proxy transaction.Handler
-	events           *regevent.Notifier
-	echo             *echo.Service // nil without media
-	draining         atomic.Bool
+	domains   *wire.Domains
+	registrar *registrar.Registrar
+	proxy     *proxy.Proxy
+	events    *regevent.Notifier
+	echo      *echo.Service // nil without media
+	draining  atomic.Bool
 }
 
 // ServeSIP tells three kinds apart: REGISTER for a domain of ours goes to the registrar, SUBSCRIBE to the state of registrations to their notifier, the rest to the
@@ -40,6 +43,11 @@ func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 		return d.echo.ServeSIP(tx)
 	}
 	return d.proxy.ServeSIP(tx)
+}
+
+// knows tells a request within a dialog, ours or one that goes through us, from one that only says so.
+func (d *dispatcher) knows(req *wire.Request) bool {
+	return d.proxy.Member(req) || d.events.Owns(req) || d.echo != nil && d.echo.Owns(req)
 }
 
 // refuse answers while draining: the client should try another server, or us later. RFC 3261, 21.5.4

@@ -34,6 +34,9 @@ func TestLag(t *testing.T) {
 		late := func(d time.Duration) { lag.Store(int64(d)) }
 		credentials := []string{"Max-Forwards: 70", "Max-Forwards: 70\r\nProxy-Authorization: Digest username=\"alice\""}
 
+		s.serve = func(tx *Server) error { tx.OnCancel(func(*wire.Request) { tx.Reply(487, "") }); return nil }
+		s.in(s.udp, request("INVITE", "z9hG4bKa1", "z9hG4bKring"))
+		s.serve = func(tx *Server) error { tx.Reply(200, ""); return nil }
 		late(300 * time.Millisecond)
 		want("a stall of the machine", "200", in("MESSAGE"))
 		s.at(0.3)
@@ -48,10 +51,14 @@ func TestLag(t *testing.T) {
 		late(201 * time.Millisecond)
 		want("with credentials, later still", "503", in("MESSAGE", credentials...))
 		late(10 * time.Second)
-		want("BYE", "200", in("BYE"))
+		want("BYE", "200", in("BYE", "bob@example.org>", "bob@example.org>;tag=b"))
 		want("within a dialog", "200", in("INFO", "bob@example.org>", "bob@example.org>;tag=b"))
-		want("CANCEL", "481", in("CANCEL"))
-		s.alive(7, 0)
+		want("a forged dialog", "503", in("INFO", "bob@example.org>", "bob@example.org>;tag=forged"))
+		want("a BYE of none", "503", in("BYE", "bob@example.org>", "bob@example.org>;tag=forged"))
+		want("a CANCEL of nothing", "503", in("CANCEL"))
+		s.in(s.udp, request("CANCEL", "z9hG4bKa1", "z9hG4bKring"))
+		want("CANCEL", "200", s.udp.sent[len(s.udp.sent)-2][8:11]) // 487 to the INVITE follows
+		s.alive(8, 0)
 		s.at(0.9)
 		late(100 * time.Millisecond)
 		want("below the limit", "200", in("MESSAGE"))
@@ -73,9 +80,10 @@ func TestLag(t *testing.T) {
 		s.alive(0, 0)
 	}, func(c *Config) {
 		c.Lag = func() time.Duration { return time.Duration(lag.Load()) }
+		c.Knows = func(req *wire.Request) bool { return req.To.Tag != "forged" }
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	})
-	if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "level=WARN msg=\"overload: new requests get 503\"") || !strings.Contains(got, "level=INFO msg=\"overload is over\" refused_so_far=3") {
+	if got := log.String(); strings.Count(got, "\n") != 2 || !strings.Contains(got, "level=WARN msg=\"overload: new requests get 503\"") || !strings.Contains(got, "level=INFO msg=\"overload is over\" refused_so_far=6") {
 		t.Errorf("log:\n%s", got)
 	}
 }

@@ -37,7 +37,10 @@ type Config struct {
 	// nil: such a response is lost.
 	Fallback func(top *wire.Via) (transport.Flow, error)
 	// Lag is how long the messages that are being read have waited to be; nil: not known. It is asked for every new request.
-	Lag    func() time.Duration
+	Lag func() time.Duration
+	// Knows tells whether a request with a To tag is within a dialog that it proves to be a member of, or that is with us. It is asked only when new work is refused, and must
+	// not block; nil believes every To tag.
+	Knows  func(req *wire.Request) bool
 	Limits Limits
 	Logger *slog.Logger // nil is slog.Default()
 }
@@ -45,7 +48,7 @@ type Config struct {
 // Limits bound the layer.
 type Limits struct {
 	// Transactions is how many server and client transactions may be alive, completed ones included; 0 is DefaultTransactions. Beyond it new requests get 503 with
-	// Retry-After, statelessly; an eighth is kept for CANCEL, BYE and requests within dialogs.
+	// Retry-After, statelessly; an eighth is kept for CANCEL and requests within dialogs.
 	Transactions int
 }
 
@@ -129,7 +132,11 @@ func (l *Layer) ReceiveRequest(f transport.Flow, req *wire.Request) {
 		m.owner.offer(event{to: m, msg: req})
 		return
 	}
-	if !l.admits(req, method) {
+	var invite *server
+	if method == "CANCEL" {
+		invite = shard.other(hash, k, method)
+	}
+	if !l.admits(req, invite != nil) {
 		shard.mu.Unlock()
 		l.refuse(f, req)
 		return
@@ -137,7 +144,7 @@ func (l *Layer) ReceiveRequest(f transport.Flow, req *wire.Request) {
 	m := l.newServer(f, req)
 	m.slot.fill(hash, k, method, m)
 	if method == "CANCEL" {
-		m.cancels(shard.other(hash, k, method))
+		m.cancels(invite)
 	}
 	shard.add(&m.slot)
 	shard.mu.Unlock()

@@ -7,7 +7,7 @@ const (
 	// 32 s of Timers J and L, and as many client ones; this is half as much again, and 0.5 GB at 1 KB each.
 	DefaultTransactions = 500_000
 
-	// reservedShare of Limits.Transactions (one in so many) is kept for what ends or belongs to calls that are up: CANCEL, BYE and every request with a To tag. A
+	// reservedShare of Limits.Transactions (one in so many) is kept for what ends or belongs to calls that are up: CANCEL, and requests within dialogs, BYE above all. A
 	// full server that refused those too could only become fuller.
 	reservedShare = 8
 

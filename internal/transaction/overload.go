@@ -11,18 +11,23 @@ import (
 
 // admits tells whether there is room and time for one more server transaction. What ends calls or belongs to them has a share of its own, and is never refused for want
 // of time: only new work is. A request with credentials is the second half of something begun, and refused later.
-func (l *Layer) admits(req *wire.Request, method string) bool {
-	ofCall := req.To.Tag != "" || method == "BYE" || method == "CANCEL"
+func (l *Layer) admits(req *wire.Request, cancels bool) bool {
 	alive := int(l.aliveServers.Load() + l.aliveClients.Load())
 	limit := l.config.Limits.Transactions
-	switch {
-	case ofCall:
-		return alive < limit
-	case alive >= limit-limit/reservedShare:
+	if alive >= limit {
 		return false
 	}
-	lag := l.excess()
-	return lag == 0 || lag <= begunLag && hasCredentials(req)
+	if alive < limit-limit/reservedShare {
+		if lag := l.excess(); lag == 0 || lag <= begunLag && hasCredentials(req) {
+			return true
+		}
+	}
+	return cancels || l.knows(req)
+}
+
+// knows tells what is within a dialog from what only says so. It is asked when there is too much of everything.
+func (l *Layer) knows(req *wire.Request) bool {
+	return req.To.Tag != "" && (l.config.Knows == nil || l.config.Knows(req))
 }
 
 func hasCredentials(req *wire.Request) bool {

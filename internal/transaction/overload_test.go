@@ -35,14 +35,14 @@ func TestLimit(t *testing.T) {
 		if again := in("MESSAGE"); again != refused {
 			t.Error("the retransmission was refused otherwise")
 		}
-		if got := in("BYE"); !strings.HasPrefix(got, "SIP/2.0 200 ") {
+		if got := in("BYE", "bob@example.org>", "bob@example.org>;tag=b"); !strings.HasPrefix(got, "SIP/2.0 200 ") {
 			t.Errorf("BYE: %s", got)
 		}
 		if got := in("INFO", "bob@example.org>", "bob@example.org>;tag=b"); !strings.HasPrefix(got, "SIP/2.0 200 ") {
 			t.Errorf("INFO in a dialog: %s", got)
 		}
 		s.alive(16, 0)
-		if got := in("BYE"); !strings.HasPrefix(got, "SIP/2.0 503 ") {
+		if got := in("BYE", "bob@example.org>", "bob@example.org>;tag=b"); !strings.HasPrefix(got, "SIP/2.0 503 ") {
 			t.Errorf("BYE beyond everything: %s", got)
 		}
 		s.lines = nil
