@@ -374,7 +374,7 @@ func TestPacketsAllocateNothing(t *testing.T) {
 			t.Errorf("%s: %v allocations a packet", name, n)
 		}
 	}
-	sent := func(l *leg) uint32 { return l.streams[0].sent.Packets }
+	sent := func(l *leg) uint64 { return l.streams[0].sent.Packets }
 	if sent(b.legs[0]) < 1000 || sent(b.legs[1]) < 1000 {
 		t.Errorf("%d and %d packets were sent", sent(b.legs[0]), sent(b.legs[1]))
 	}

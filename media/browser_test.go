@@ -299,10 +299,15 @@ func TestBrowserCallsPhone(t *testing.T) {
 	go desk.speak(ctx, 0, 2)
 	page.hears(2)
 	hears(t, "the phone", desk.heard, 1)
+	during := e.Traffic()
 	stop()
 	b.Close()
 	if n := e.Sessions(); n != 0 {
 		t.Errorf("%d sessions left", n)
+	}
+	after := e.Traffic() // what a call has carried is counted while it is up, and not forgotten
+	if in := during.Received; in.Packets < 2 || in.Octets != 160*in.Packets || during.Sent.Packets == 0 || after.Received.Packets < in.Packets || after.Sent.Packets < during.Sent.Packets {
+		t.Errorf("counted %+v during the call, %+v after it", during, after)
 	}
 }
 

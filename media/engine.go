@@ -74,6 +74,9 @@ type Engine struct {
 	browsers map[string]*browser // by our user name fragment
 	guests   guests
 
+	past  traffic // of calls that are over
+	known Traffic // what was told last
+
 	addrs     []netip.Addr // of the machine
 	addrsRead time.Duration
 
@@ -85,6 +88,7 @@ type Engine struct {
 // session is a Bridge or an Echo, as the clock sees it.
 type session interface {
 	tick(now time.Duration)
+	traffic(t *Traffic)
 	Close()
 }
 

@@ -131,7 +131,7 @@ func take(busy *atomic.Bool) {
 
 // forward sends on one packet that has come in and is deciphered. It is called with reading held.
 func (s *stream) forward(b []byte, h relay.Header, now time.Duration) {
-	s.received.Count(&h, s.clock, now)
+	s.received.Count(&h, len(b)-h.Payload, s.clock, now)
 	s.heard.Store(int64(now))
 	r := s.route.Load()
 	if r == nil {
@@ -243,6 +243,8 @@ func (s *stream) aim() {
 func (s *stream) close() {
 	s.route.Store(nil)
 	s.source.Store(nil)
+	in, out := s.volume()
+	s.leg.e.past.add(in, out)
 	if s.poller != nil {
 		s.poller.Remove(s.rtp)
 		s.poller.Remove(s.rtcp)

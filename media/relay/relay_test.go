@@ -189,7 +189,10 @@ func TestReachable(t *testing.T) {
 func TestReports(t *testing.T) {
 	var r Received
 	for i, seq := range []uint16{65534, 65535, 0, 2} { // one lost, one wrap
-		r.Count(&Header{SSRC: 5, Seq: seq, TS: uint32(i) * 160}, 8000, time.Duration(i)*20*time.Millisecond)
+		r.Count(&Header{SSRC: 5, Seq: seq, TS: uint32(i) * 160}, 160, 8000, time.Duration(i)*20*time.Millisecond)
+	}
+	if v := r.Volume(); v != (Volume{4, 640, 1}) {
+		t.Errorf("%+v", v)
 	}
 	r.Heard(0xabcd1234, 100*time.Millisecond)
 	block := r.Report(600 * time.Millisecond)
@@ -221,6 +224,10 @@ func TestReports(t *testing.T) {
 	if !c.Valid || !c.SR || c.SSRC != 99 || !c.Keyframe {
 		t.Errorf("%+v", c)
 	}
+	r.Count(&Header{SSRC: 6, Seq: 1}, 10, 8000, time.Second) // another source: what was is not forgotten
+	if v := r.Volume(); v != (Volume{5, 650, 1}) {
+		t.Errorf("%+v", v)
+	}
 	if c := ParseControl(append(bytes.Clone(b), 1, 2, 3)); c.Valid {
 		t.Error("rubbish at the end passes")
 	}
@@ -250,7 +257,7 @@ func FuzzPacket(f *testing.F) {
 					t.Fatalf("%d bytes", len(got))
 				}
 				var r Received
-				r.Count(&h, 8000, 0)
+				r.Count(&h, 160, 8000, 0)
 				r.Report(0)
 			}
 		case RTCP:

@@ -75,8 +75,8 @@ func (o Origin) AppendReport(dst []byte, ssrc uint32, sent *Sent, clock int, blo
 		dst[start+1] = senderReport
 		dst = binary.BigEndian.AppendUint64(dst, o.ntp(now))
 		dst = binary.BigEndian.AppendUint32(dst, sent.TS+uint32(int64(now-sent.At)*int64(clock)/int64(time.Second)))
-		dst = binary.BigEndian.AppendUint32(dst, sent.Packets)
-		dst = binary.BigEndian.AppendUint32(dst, sent.Octets)
+		dst = binary.BigEndian.AppendUint32(dst, uint32(sent.Packets))
+		dst = binary.BigEndian.AppendUint32(dst, uint32(sent.Octets))
 	}
 	if block != nil {
 		dst[start]++

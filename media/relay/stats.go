@@ -6,6 +6,8 @@ import "time"
 type Received struct {
 	Packets uint32
 	SSRC    uint32
+	octets  uint64
+	before  Volume // of sources that spoke here earlier
 
 	base, max   uint16
 	cycles      uint32
@@ -17,14 +19,37 @@ type Received struct {
 	lastSRTaken time.Duration
 }
 
-// Count takes one packet.
-func (r *Received) Count(h *Header, clock int, now time.Duration) {
+// Volume is what passed in one direction.
+type Volume struct {
+	Packets, Octets uint64 // of the packets, payload only
+	Lost            uint64 // that did not come
+}
+
+// Add adds another one.
+func (v *Volume) Add(o Volume) {
+	v.Packets += o.Packets
+	v.Octets += o.Octets
+	v.Lost += o.Lost
+}
+
+// Volume is all that came, of all sources.
+func (r *Received) Volume() Volume {
+	v := r.before
+	if r.Packets > 0 {
+		v.Add(Volume{uint64(r.Packets), r.octets, uint64(max(0, r.lost()))})
+	}
+	return v
+}
+
+// Count takes one packet of that payload size.
+func (r *Received) Count(h *Header, size, clock int, now time.Duration) {
 	if r.Packets == 0 || h.SSRC != r.SSRC {
-		*r = Received{SSRC: h.SSRC, base: h.Seq, max: h.Seq, Packets: 1}
+		*r = Received{SSRC: h.SSRC, base: h.Seq, max: h.Seq, Packets: 1, octets: uint64(size), before: r.Volume()}
 		r.transit = arrival(now, clock) - int64(h.TS)
 		return
 	}
 	r.Packets++
+	r.octets += uint64(size)
 	if d := int16(h.Seq - r.max); d > 0 {
 		if h.Seq < r.max {
 			r.cycles += 1 << 16
@@ -57,10 +82,14 @@ type Report struct {
 	Delay        uint32 // since then, in 1/65536 s
 }
 
+func (r *Received) wanted() uint32 { return r.cycles + uint32(r.max) - uint32(r.base) + 1 }
+
+// lost is negative where packets came twice.
+func (r *Received) lost() int32 { return int32(r.wanted() - r.Packets) }
+
 // Report tells what came since the last one.
 func (r *Received) Report(now time.Duration) Report {
-	want := r.cycles + uint32(r.max) - uint32(r.base) + 1
-	lost := int32(want - r.Packets)
+	want, lost := r.wanted(), r.lost()
 	wantNow, gotNow := want-r.priorWant, r.Packets-r.priorGot
 	r.priorWant, r.priorGot = want, r.Packets
 	rep := Report{SSRC: r.SSRC, Lost: min(max(lost, -1<<23), 1<<23-1), Highest: r.cycles + uint32(r.max), Jitter: r.jitter >> 4, LastSR: r.lastSR}
@@ -78,7 +107,7 @@ func (r *Received) Heard(middle uint32, now time.Duration) { r.lastSR, r.lastSRT
 
 // Sent counts the packets of one outgoing stream. RFC 3550, 6.4.1
 type Sent struct {
-	Packets, Octets uint32
+	Packets, Octets uint64 // of which reports show the lower 32 bits
 	TS              uint32
 	At              time.Duration
 }
@@ -86,6 +115,6 @@ type Sent struct {
 // Count takes one packet of that payload size.
 func (s *Sent) Count(ts uint32, size int, now time.Duration) {
 	s.Packets++
-	s.Octets += uint32(size)
+	s.Octets += uint64(size)
 	s.TS, s.At = ts, now
 }
