@@ -76,6 +76,7 @@ func (c *call) vouch(req *wire.Request) {
 	asserted := wire.Has(req, "P-Asserted-Identity")
 	wire.Del(req, "P-Asserted-Identity")
 	wire.Del(req, "P-Preferred-Identity")
+	wire.Del(req, "Remote-Party-ID")
 	if asserted && c.user != (wire.AOR{}) && !c.wantsPrivacy() {
 		wire.Add(req, "P-Asserted-Identity", "<"+c.user.String()+">")
 	}

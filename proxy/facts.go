@@ -14,7 +14,7 @@ const (
 	hasProxyRequire
 	hasAuthorization
 	hasProxyAuthorization
-	hasIdentity // P-Asserted-Identity or P-Preferred-Identity
+	hasIdentity // of what claimsIdentity names
 	hasMaxBreadth
 	hasPrivacy
 	hasPreferences // Accept-Contact or Reject-Contact
@@ -52,6 +52,8 @@ func survey(headers []sip.Header) (f facts, vias int) {
 		case 14:
 			f.note(name, "Accept-Contact", hasPreferences)
 			f.note(name, "Reject-Contact", hasPreferences)
+		case 15:
+			f.note(name, "Remote-Party-ID", hasIdentity)
 		case 19:
 			f.note(name, "Request-Disposition", hasDisposition)
 			f.note(name, "Proxy-Authorization", hasProxyAuthorization)
@@ -61,6 +63,19 @@ func survey(headers []sip.Header) (f facts, vias int) {
 		}
 	}
 	return f, vias
+}
+
+// claimsIdentity tells whether a header field says who somebody is, which phones show to their users: those of RFC 3325, and the one they had before it.
+func claimsIdentity(name string) bool {
+	switch len(name) {
+	case 15:
+		return strings.EqualFold(name, "Remote-Party-ID")
+	case 19:
+		return strings.EqualFold(name, "P-Asserted-Identity")
+	case 20:
+		return strings.EqualFold(name, "P-Preferred-Identity")
+	}
+	return false
 }
 
 func (f *facts) note(name, want string, fact facts) {

@@ -129,9 +129,17 @@ func (b *branch) failover(broken bool) bool {
 }
 
 // uncover removes our Via. What is left must be the Via the request came with: a response that somebody else's Via tops goes nowhere.
-// RFC 3261, 16.7 step 3
+// RFC 3261, 16.7 step 3. Who the callee says it is counts for nothing: we have not asked it to prove that. RFC 3325, 5
 func (b *branch) uncover(res *wire.Response) bool {
 	wire.Pop(res, "Via")
+	for _, h := range res.Headers() {
+		if claimsIdentity(h.Name()) {
+			wire.Del(res, "P-Asserted-Identity")
+			wire.Del(res, "P-Preferred-Identity")
+			wire.Del(res, "Remote-Party-ID")
+			break
+		}
+	}
 	return wire.Has(res, "Via") && res.Via.Branch == b.c.via
 }
 

@@ -150,9 +150,9 @@ func (f *Framer) measure(head []byte) *Error {
 		if length >= 0 {
 			return &Error{Code: 400, Reason: "Duplicate Content-Length", Err: errDuplicate}
 		}
-		n, code := contentLength(value)
-		if code != 0 {
-			return &Error{Code: code, Reason: "Bad Content-Length", Err: errLength}
+		n, bad := contentLength(value)
+		if bad != nil {
+			return bad
 		}
 		length = n
 	}

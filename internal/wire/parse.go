@@ -307,9 +307,9 @@ func (p *parser) field(m Message, id fieldID, name, value string) {
 	}
 	p.seen |= bit
 	if id == fieldContentLength {
-		n, code := contentLength(value)
-		if code != 0 {
-			p.fail(code, "Bad Content-Length", errLength)
+		n, bad := contentLength(value)
+		if bad != nil {
+			p.fail(bad.Code, bad.Reason, bad.Err)
 		}
 		p.length = n
 		return
@@ -319,16 +319,16 @@ func (p *parser) field(m Message, id fieldID, name, value string) {
 	}
 }
 
-// contentLength reads a Content-Length (RFC 3261, 20.14). code is 0, or what to answer: the value never wraps and is never negative.
-func contentLength(value string) (n, code int) {
+// contentLength reads a Content-Length (RFC 3261, 20.14). The value never wraps and is never negative.
+func contentLength(value string) (n int, bad *Error) {
 	n, ok := smallNumber(value, MaxMessage)
 	switch {
 	case ok:
-		return n, 0
+		return n, nil
 	case all(value, isDigit) && len(value) <= 10:
-		return 0, 513
+		return 0, &Error{Code: 513, Err: errTooLong}
 	default:
-		return 0, 400
+		return 0, &Error{Code: 400, Reason: "Bad Content-Length", Err: errLength}
 	}
 }
 
