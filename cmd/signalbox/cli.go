@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"signalbox/media"
 )
 
 // The exit codes are part of the interface.
@@ -183,23 +186,33 @@ func configRows(c *config) [][]string {
 	if c.volatile {
 		location = "in memory only: a restart forgets all registrations"
 	}
-	return [][]string{
+	rows := [][]string{
 		{"domains", listOf(c.domains)},
 		{"udp", listOf(c.udp)},
 		{"tcp", listOf(c.tcp)},
 		{"tls", listOf(c.tls)},
 		{"https", listOf(c.https)},
 		{"http", listOf(c.http)},
+		{"advertised", c.describeAdvertise()},
 		{"certificate", certificate},
 		{"tls clients", clients},
+		{"trusted CA", cmp.Or(c.ca, "the system's")},
+		{"web pages of", c.describeWeb()},
+		{"web proxies", c.describeProxies()},
 		{"database", c.database},
 		{"registrations", location},
 		{"policy", dash(c.policyFile)},
 		{"media", c.media.describe()},
-		{"inbound", c.inbound},
+		{"silence", "ends a call after " + cmp.Or(c.media.timeout, media.DefaultTimeout).String()},
+		{"turn", c.turn.describe(c)},
+		{"turn for a user", c.turn.describeReach()},
+		{"inbound", c.describeInbound()},
+		{"challenge", c.describeChallenge()},
+		{"calls", c.describePrivate()},
 		{"edge proxy for", listOf(c.edge)},
-		{"log", logLevelName(c.level) + ", " + c.format},
 	}
+	rows = append(rows, c.limits.rows()...)
+	return append(rows, []string{"log", logLevelName(c.level) + ", " + c.format})
 }
 
 // configPlaces are looked at when no --config is given.

@@ -9,10 +9,10 @@ type Limits struct {
 }
 
 const (
-	// defaultConnections leaves a quarter of the usual 20,000 descriptors to the database, the web pages and the calls' media.
-	defaultConnections = 15_000
-	// defaultPerAddress is an office or a carrier's NAT; more from one address is more likely an attack (Kamailio's tcp_accept_iplimit is 1,024 too).
-	defaultPerAddress = 1024
+	// DefaultConnections leaves a quarter of the usual 20,000 descriptors to the database, the web pages and the calls' media.
+	DefaultConnections = 15_000
+	// DefaultPerAddress is an office or a carrier's NAT; more from one address is more likely an attack (Kamailio's tcp_accept_iplimit is 1,024 too).
+	DefaultPerAddress = 1024
 
 	// udpBatch datagrams are read or written by one system call: more gains nothing measurable and delays the first answer. A reader's buffers take 2 MB
 	// of address space, and as much memory as the datagrams that come.

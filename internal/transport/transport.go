@@ -57,10 +57,10 @@ func New(c Config) (*Transport, error) {
 		return nil, err
 	}
 	if c.Limits.Connections == 0 {
-		c.Limits.Connections = defaultConnections
+		c.Limits.Connections = DefaultConnections
 	}
 	if c.Limits.PerAddress == 0 {
-		c.Limits.PerAddress = defaultPerAddress
+		c.Limits.PerAddress = DefaultPerAddress
 	}
 	t := &Transport{config: c, log: c.Logger, times: defaultTimeouts, seed: maphash.MakeSeed(), conns: newRegistry(c.Limits)}
 	if t.log == nil {
