@@ -156,14 +156,22 @@ func loadConfig(path string, c *config) (*config, error) {
 	// An editor's byte order mark is no key.
 	doc = bytes.TrimPrefix(doc, []byte("\xef\xbb\xbf"))
 	p := newPlaces(path, doc)
-	var f configFile
-	if err := toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&f); err != nil {
-		return nil, p.decodeErrors(err, reflect.TypeFor[configFile]())
-	}
 	c.places = p
 	check := checker{places: p}
-	check.file(c, &f)
-	if err := errors.Join(check.found...); err != nil {
+	var f configFile
+	err = toml.NewDecoder(bytes.NewReader(doc)).DisallowUnknownFields().Decode(&f)
+	if err == nil {
+		check.file(c, &f)
+		err = errors.Join(check.found...)
+	} else {
+		err = p.decodeErrors(err, reflect.TypeFor[configFile]())
+		// Unknown keys are no reason to be silent about the known ones.
+		if f = (configFile{}); toml.Unmarshal(doc, &f) == nil {
+			check.file(c, &f)
+			err = errors.Join(err, errors.Join(check.written()...))
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -177,6 +185,16 @@ type checker struct {
 
 func (k *checker) bad(key, format string, args ...any) {
 	k.found = append(k.found, k.errorf(key, format, args...))
+}
+
+// written are the findings about what stands in the file: what is missing is perhaps there, under a name that we do not know.
+func (k *checker) written() (all []error) {
+	for _, err := range k.found {
+		if one, ok := err.(*configError); ok && one.line > 0 {
+			all = append(all, one)
+		}
+	}
+	return all
 }
 
 func (k *checker) file(c *config, f *configFile) {

@@ -97,6 +97,9 @@ func TestConfigErrors(t *testing.T) {
 		{"several at once", "domain = \"example.org\"\n[log]\nlevel = \"loud\"\nformat = \"xml\"\n",
 			"sb.toml:4:10: log.format: \"xml\": want one of auto, text, json\n    format = \"xml\"\n             ^\n" +
 				"sb.toml:3:9: log.level: \"loud\": want one of error, warn, info, debug, trace\n    level = \"loud\"\n            ^"},
+		{"an unknown key and a bad value", "domian = \"example.org\"\n[auth]\ninbound = \"all\"\n",
+			"sb.toml:1:1: unknown key domian; known here: domain, domains, listen, web, tls, store, auth, proxy, media, turn, policy, limits, log\n    domian = \"example.org\"\n    ^\n" +
+				"sb.toml:3:11: auth.inbound: \"all\": want one of authenticated, any\n    inbound = \"all\"\n              ^"},
 		{"advertise", "domain = \"example.org\"\n[listen]\nadvertise = [\"203.0.113.5\", \"203.0.113.6\"]\n",
 			"sb.toml:3:29: listen.advertise[1]: one address of each family at most\n    advertise = [\"203.0.113.5\", \"203.0.113.6\"]\n                                ^"},
 		{"carriage returns", "domain = \"example.org\"\r\n[auth]\r\ninbound = \"all\"\r\n",

@@ -56,6 +56,9 @@ func (a *app) runServer(ctx context.Context, c *config, prepare func(context.Con
 	}
 	log.Info("ready", "version", version, "domains", strings.Join(c.domains, ","), "listening", strings.Join(s.listening(), ", "),
 		"users", s.users.Len(), "registrations", s.bindings.Len())
+	if s.users.Len() == 0 && len(c.edge) == 0 {
+		log.Warn("nobody can register yet: signalbox user add NAME makes an account")
+	}
 	s.untilStopped(ctx, signals)
 
 	log.Info("stopping: new requests are refused, running ones end")

@@ -48,10 +48,17 @@ func (a *app) userPasswd() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.atDesk(cmd.Context(), false, func(ctx context.Context, d desk) error {
 				// Nobody types a password twice for an account that does not exist.
-				if _, err := d.Account(ctx, args[0]); err != nil {
+				was, err := d.Account(ctx, args[0])
+				if err != nil {
 					return err
 				}
-				return a.setPassword(args[0], &p, func(c console.Credentials) error { return d.Set(ctx, c) }, d, "has a new password")
+				if err := a.setPassword(args[0], &p, func(c console.Credentials) error { return d.Set(ctx, c) }, d, "has a new password"); err != nil {
+					return err
+				}
+				if was.Contacts > 0 {
+					fmt.Fprintf(a.stdout, "phones that registered with the old one are called until that expires: %d; signalbox reg rm ends it now\n", was.Contacts)
+				}
+				return nil
 			})
 		},
 	}

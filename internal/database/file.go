@@ -145,6 +145,9 @@ func advice(err error) string {
 	case !errors.As(err, &se):
 		return ""
 	}
+	if se.Code() == sqlite3.SQLITE_IOERR_SHMSIZE {
+		return ": make room on the disk" // it has no other word for a full disk here
+	}
 	switch se.Code() & 0xff { // the primary result code
 	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
 		return restore
