@@ -2,7 +2,7 @@
 
 GO       ?= go
 FUZZTIME ?= 10m
-BENCH    ?= .
+BENCH    ?= ^Benchmark(Parse|Append|Register|Forward|InviteFork1|InviteFork4)$$
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 .PHONY: bench-turn all build run test check gen fuzz bench interop soak bench-kamailio bench-overload bench-registrations tools
@@ -52,7 +52,7 @@ fuzz:
 		done; \
 	done
 
-# Go benchmarks, compared with the last figures that were committed. One only: make bench BENCH=Forward
+# The Go benchmarks of docs/bench/go.md, compared with the figures committed there. Others: make bench BENCH=Lookup, BENCH=. for all (half an hour)
 bench:
 	$(GO) test -vet=off -run '^$$' -bench '$(BENCH)' -benchmem -count 6 ./internal/... ./location ./registrar ./proxy | tee bench.out
 	@test ! -f docs/bench/go.txt || $(GO) tool benchstat docs/bench/go.txt bench.out
