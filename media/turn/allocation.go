@@ -217,13 +217,13 @@ func (a *allocation) drop(r *relay) {
 
 // end ends it; it may be called twice.
 func (a *allocation) end() {
-	a.s.remove(a)
 	a.c.release(a)
 	for _, r := range a.relays {
 		if r != nil {
 			r.close()
 		}
 	}
+	a.s.remove(a)
 }
 
 // expire drops what is past its time.

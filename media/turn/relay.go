@@ -29,6 +29,7 @@ type relay struct {
 	closed atomic.Bool
 
 	toPeers, toClient traffic
+	counted           bool // in Server.ended, whose lock is its
 }
 
 // traffic is what passed one way.
@@ -103,10 +104,19 @@ func (r *relay) close() {
 	s.live.remove(r.port)
 	r.a.c.worker().poller.Remove(r.socket)
 	s.accounts.give(r.a.user)
-	s.config.Metrics.freed(r.a.user.user, Traffic{
+	t := r.traffic()
+	s.mu.Lock()
+	s.ended.add(t)
+	r.counted = true
+	s.mu.Unlock()
+	s.config.Metrics.freed(r.a.user.user, t)
+}
+
+func (r *relay) traffic() Traffic {
+	return Traffic{
 		ToPeers: r.toPeers.packets.Load(), ToPeersBytes: r.toPeers.bytes.Load(), ToPeersDropped: r.toPeers.dropped.Load(),
 		ToClient: r.toClient.packets.Load(), ToClientBytes: r.toClient.bytes.Load(), ToClientDropped: r.toClient.dropped.Load(),
-	})
+	}
 }
 
 // bind opens a socket on a port of the range that nobody can guess (RFC 8656, 7.2), an even one if that is wanted.

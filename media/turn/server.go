@@ -95,6 +95,15 @@ type Traffic struct {
 	ToClient, ToClientBytes, ToClientDropped uint64
 }
 
+func (t *Traffic) add(more Traffic) {
+	t.ToPeers += more.ToPeers
+	t.ToPeersBytes += more.ToPeersBytes
+	t.ToPeersDropped += more.ToPeersDropped
+	t.ToClient += more.ToClient
+	t.ToClientBytes += more.ToClientBytes
+	t.ToClientDropped += more.ToClientDropped
+}
+
 func (m *Metrics) allocated(user string) {
 	if m.Allocated != nil {
 		m.Allocated(user)
@@ -141,7 +150,8 @@ type Server struct {
 	mu          sync.Mutex
 	closed      bool
 	allocations map[*allocation]struct{}
-	nextWorker  int // for a client that comes over a stream
+	ended       Traffic // of relays that are closed
+	nextWorker  int     // for a client that comes over a stream
 
 	udp, tcp, tls []netip.AddrPort
 	closing       sync.Once
@@ -321,6 +331,21 @@ func (s *Server) Active() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.allocations)
+}
+
+// Traffic is what has passed all relays since the start.
+func (s *Server) Traffic() Traffic {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.ended
+	for a := range s.allocations {
+		for _, r := range a.relays {
+			if r != nil && !r.counted {
+				t.add(r.traffic())
+			}
+		}
+	}
+	return t
 }
 
 // Close ends all relays and connections.

@@ -44,6 +44,14 @@ func TestRelay(t *testing.T) {
 				if s.Active() != 1 {
 					t.Errorf("%d relays", s.Active())
 				}
+				// All of it is counted, while the relay lives and when it has ended.
+				if got := s.Traffic(); got.ToPeers != 50 || got.ToClient != 50 || got.ToPeersBytes != got.ToClientBytes || got.ToPeersDropped+got.ToClientDropped != 0 {
+					t.Errorf("%+v", got)
+				}
+				s.all()[0].end()
+				if got := s.Traffic(); got.ToPeers != 50 || got.ToClient != 50 {
+					t.Errorf("afterwards: %+v", got)
+				}
 			})
 		}
 	}
