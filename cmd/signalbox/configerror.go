@@ -42,10 +42,11 @@ type places struct {
 	file string
 	doc  []byte
 	at   map[string]int // "listen.udp", "listen.udp[1]" -> offset of the value
+	keys map[string]int // the same -> offset of the key
 }
 
 func newPlaces(file string, doc []byte) *places {
-	p := &places{file: file, doc: doc, at: map[string]int{}}
+	p := &places{file: file, doc: doc, at: map[string]int{}, keys: map[string]int{}}
 	var parser unstable.Parser
 	parser.Reset(doc)
 	table, counts := "", map[string]int{}
@@ -81,6 +82,9 @@ func (p *places) add(table string, kv *unstable.Node) {
 	key := joinKey(table, kv.Key())
 	end := 0
 	for it := kv.Key(); it.Next(); {
+		if end == 0 {
+			p.keys[key] = int(it.Node().Raw.Offset)
+		}
 		end = int(it.Node().Raw.Offset + it.Node().Raw.Length)
 	}
 	// Arrays carry no range of their own: the value begins behind the equals sign.
@@ -143,9 +147,11 @@ func (p *places) decodeErrors(err error, file reflect.Type) error {
 	if errors.As(err, &strict) {
 		var all []error
 		for i := range strict.Errors {
-			key := strict.Errors[i].Key()
-			message := "unknown key " + strings.Join(key, ".")
-			if known := knownKeys(file, key[:len(key)-1]); known != "" {
+			line, col := strict.Errors[i].Position()
+			key := p.keyAt(p.keys, line, col, strings.Join(strict.Errors[i].Key(), "."))
+			message := "unknown key " + key
+			parts := fieldNames(key)
+			if known := knownKeys(file, parts[:len(parts)-1]); known != "" {
 				message += "; known here: " + known
 			}
 			all = append(all, p.decodeError(&strict.Errors[i], message))
@@ -155,12 +161,26 @@ func (p *places) decodeErrors(err error, file reflect.Type) error {
 	var decode *toml.DecodeError
 	if errors.As(err, &decode) {
 		message := strings.TrimPrefix(decode.Error(), "toml: ")
-		if want := wantedType(file, decode.Key()); want != "" && strings.HasPrefix(message, "cannot decode") {
-			message = strings.Join(decode.Key(), ".") + ": wrong type: want " + want
+		line, col := decode.Position()
+		key := p.keyAt(p.at, line, col, strings.Join(decode.Key(), "."))
+		if want := wantedType(file, key); want != "" && strings.HasPrefix(message, "cannot decode") {
+			message = key + ": wrong type: want " + want
 		}
 		return p.decodeError(decode, message)
 	}
 	return &configError{file: p.file, message: err.Error()}
+}
+
+// keyAt is the key that stands, or whose value stands, at a place, or otherwise. The TOML library names the table only when that is written in one line.
+func (p *places) keyAt(places map[string]int, line, col int, otherwise string) string {
+	found := otherwise
+	for key, at := range places {
+		var e configError
+		if e.place(p.doc, at); e.line == line && e.col == col && len(key) > len(found) {
+			found = key
+		}
+	}
+	return found
 }
 
 func (p *places) decodeError(d *toml.DecodeError, message string) *configError {
@@ -173,11 +193,24 @@ func (p *places) decodeError(d *toml.DecodeError, message string) *configError {
 	return e
 }
 
+// fieldNames are the parts of a key, without the numbers in it.
+func fieldNames(key string) (parts []string) {
+	for part := range strings.SplitSeq(key, ".") {
+		name, _, _ := strings.Cut(part, "[")
+		parts = append(parts, name)
+	}
+	return parts
+}
+
 // fieldOf follows a key through the file's structure.
 func fieldOf(t reflect.Type, key []string) (reflect.Type, bool) {
 	for _, part := range key {
 		for t.Kind() == reflect.Slice || t.Kind() == reflect.Pointer {
 			t = t.Elem()
+		}
+		if t.Kind() == reflect.Map {
+			t = t.Elem()
+			continue
 		}
 		if t.Kind() != reflect.Struct {
 			return nil, false
@@ -211,12 +244,13 @@ func knownKeys(t reflect.Type, table []string) string {
 	return strings.Join(names, ", ")
 }
 
-func wantedType(t reflect.Type, key []string) string {
-	t, ok := fieldOf(t, key)
+// wantedType says what the value of a key, such as rule[1].when.source[0], should be.
+func wantedType(t reflect.Type, key string) string {
+	t, ok := fieldOf(t, fieldNames(key))
 	if !ok {
 		return ""
 	}
-	if t.Kind() == reflect.Pointer {
+	if t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice && strings.HasSuffix(key, "]") {
 		t = t.Elem()
 	}
 	switch t.Kind() {

@@ -218,13 +218,18 @@ func (t *tried) facts(d desk) (*policy.Facts, error) {
 	if t.user == "" {
 		return nil, usagef("--user is missing")
 	}
-	address := func(name string) (aor wire.AOR) {
-		if name != "" {
-			aor.User, aor.Host = d.account(name)
+	for _, one := range []struct {
+		flag, name string
+		to         *wire.AOR
+	}{{"user", t.user, &f.User}, {"target", t.target, &f.Target}, {"device", t.device, &f.Device}} {
+		if one.name == "" {
+			continue
 		}
-		return aor
+		one.to.User, one.to.Host = d.account(one.name)
+		if _, ours := d.domains.Domain(one.to.Host); !ours {
+			return nil, usagef("--%s %s: %s is not a domain of this server", one.flag, one.name, one.to.Host)
+		}
 	}
-	f.User, f.Target, f.Device = address(t.user), address(t.target), address(t.device)
 	var ok bool
 	if f.Proto, ok = wire.ParseProto(t.transport); !ok {
 		return nil, usagef("--transport %s: want udp, tcp, tls, ws or wss", t.transport)

@@ -38,13 +38,13 @@ func (p *Policy) Explain(f *Facts) (Decision, []Line) {
 func (d *Decision) value(s setting) string {
 	switch s {
 	case sExpiresMin:
-		return d.ExpiresMin.String()
+		return written(d.ExpiresMin)
 	case sExpiresDefault:
-		return d.ExpiresDefault.String()
+		return written(d.ExpiresDefault)
 	case sExpiresMax:
-		return d.ExpiresMax.String()
+		return written(d.ExpiresMax)
 	case sReauthenticate:
-		return d.Reauthenticate.String()
+		return written(d.Reauthenticate)
 	case sAddressChange:
 		return d.AddressChange.String()
 	case sRequireTrust:
@@ -58,11 +58,11 @@ func (d *Decision) value(s setting) string {
 	case sMultiLogin:
 		return d.MultiLogin.String()
 	case sIdle:
-		return d.Idle.String()
+		return written(d.Idle)
 	case sLongest:
-		return d.Longest.String()
+		return written(d.Longest)
 	case sGrace:
-		return d.Grace.String()
+		return written(d.Grace)
 	case sOffline:
 		if d.Pending {
 			return "pending"

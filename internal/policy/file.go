@@ -1,7 +1,8 @@
 package policy
 
 import (
-	"fmt"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -27,9 +28,9 @@ type Rule struct {
 	AddressChange  string   `toml:"address_change" doc:"when a registered phone comes from another address" enum:"allow,challenge,deny"`
 	RequireTrust   string   `toml:"require_trust" doc:"refuse what is trusted less" enum:"password,tls,certificate"`
 
-	MaxContacts int      `toml:"max_contacts" doc:"contacts of a user"`
-	MaxDevices  int      `toml:"max_devices" doc:"devices of a user"`
-	MaxUsers    int      `toml:"max_users" doc:"users logged in on a device"`
+	MaxContacts *int     `toml:"max_contacts" doc:"contacts of a user"`
+	MaxDevices  *int     `toml:"max_devices" doc:"devices of a user"`
+	MaxUsers    *int     `toml:"max_users" doc:"users logged in on a device"`
 	MultiLogin  string   `toml:"multi_login" doc:"a second device of the same user" enum:"allow,deny,auto-logout"`
 	Idle        Duration `toml:"idle" doc:"a login without a call or message ends after this time"`
 	Longest     Duration `toml:"longest" doc:"a login ends after this time"`
@@ -61,23 +62,28 @@ type Deny struct {
 	RetryAfter Duration `toml:"retry_after" doc:"the phone may try again then"`
 }
 
-// Duration is a time in the file: "90s", "15m", "8h", "7d".
-type Duration time.Duration
+// Duration is a time in the file: "90s", "15m", "8h", "7d". The zero value is one that the file does not have.
+type Duration struct {
+	time time.Duration
+	text string // as it was written, where that is no time
+	set  bool
+}
 
-// UnmarshalText reads it.
+// UnmarshalText reads it. What is no time is New's to refuse: it knows the place.
 func (d *Duration) UnmarshalText(text []byte) error {
+	*d = Duration{set: true}
 	s := string(text)
-	var days time.Duration
-	if n := len(s); n > 1 && s[n-1] == 'd' {
-		if _, err := fmt.Sscanf(s, "%dd", &days); err == nil && s == fmt.Sprintf("%dd", days) && days <= maxDuration/(24*time.Hour) {
-			*d = Duration(days * 24 * time.Hour)
+	if n, ok := strings.CutSuffix(s, "d"); ok {
+		if days, err := strconv.ParseUint(n, 10, 16); err == nil {
+			d.time = time.Duration(days) * 24 * time.Hour
 			return nil
 		}
 	}
 	v, err := time.ParseDuration(s)
-	if err != nil {
-		return fmt.Errorf(`%q is not a time: want one such as "90s", "15m", "8h" or "7d"`, s)
+	if err != nil || s == "0" {
+		d.text = s
+		return nil
 	}
-	*d = Duration(v)
+	d.time = v
 	return nil
 }

@@ -82,29 +82,29 @@ func (b *builder) rule(i int, f *Rule) rule {
 		{"longest", sLongest, f.Longest, &s.Longest, maxDuration},
 		{"grace", sGrace, f.Grace, &s.Grace, maxDuration},
 	} {
-		if one.value != 0 {
+		if one.value.set {
 			*one.to = b.duration(at+one.name, one.value, one.max)
 			r.has |= 1 << one.setting
 		}
 	}
 	if s.ExpiresMin != 0 && s.ExpiresMax != 0 && s.ExpiresMax < s.ExpiresMin {
-		b.bad(at+"expires_max", "%v is shorter than expires_min, %v", s.ExpiresMax, s.ExpiresMin)
+		b.bad(at+"expires_max", "%s is shorter than expires_min, %s", written(s.ExpiresMax), written(s.ExpiresMin))
 	}
 	for _, one := range []struct {
 		name    string
 		setting setting
-		value   int
+		value   *int
 		to      *int
 	}{
 		{"max_contacts", sMaxContacts, f.MaxContacts, &s.MaxContacts},
 		{"max_devices", sMaxDevices, f.MaxDevices, &s.MaxDevices},
 		{"max_users", sMaxUsers, f.MaxUsers, &s.MaxUsers},
 	} {
-		if one.value != 0 {
-			if one.value < 1 || one.value > maxCount {
-				b.bad(at+one.name, "%d: want a number from 1 to %d", one.value, maxCount)
+		if one.value != nil {
+			if *one.value < 1 || *one.value > maxCount {
+				b.bad(at+one.name, "%d: want a number from 1 to %d", *one.value, maxCount)
 			}
-			*one.to = one.value
+			*one.to = *one.value
 			r.has |= 1 << one.setting
 		}
 	}
@@ -128,15 +128,17 @@ func (b *builder) rule(i int, f *Rule) rule {
 
 // decision reads allow and deny.
 func (b *builder) decision(at string, f *Rule, r *rule) {
+	if f.Allow != nil || f.Deny != nil {
+		r.has |= 1 << sDecided
+	}
 	switch {
 	case f.Allow != nil && f.Deny != nil:
 		b.bad(at+"deny", "either allow or deny")
 	case f.Allow != nil && !*f.Allow:
 		b.bad(at+"allow", "false says nothing: want deny = { code = 403 }")
 	case f.Allow != nil:
-		r.allow, r.has = true, r.has|1<<sDecided
+		r.allow = true
 	case f.Deny != nil:
-		r.has |= 1 << sDecided
 		r.deny = Denial{Code: f.Deny.Code, Reason: f.Deny.Reason, Rule: r.name}
 		if r.deny.Code == 0 {
 			r.deny.Code = 403
@@ -148,7 +150,7 @@ func (b *builder) decision(at string, f *Rule, r *rule) {
 		if strings.ContainsFunc(f.Deny.Reason, func(c rune) bool { return c < ' ' || c == 0x7f }) || len(f.Deny.Reason) > 100 {
 			b.bad(at+"deny.reason", "want one line of at most 100 bytes")
 		}
-		if f.Deny.RetryAfter != 0 {
+		if f.Deny.RetryAfter.set {
 			r.deny.RetryAfter = b.duration(at+"deny.retry_after", f.Deny.RetryAfter, maxDuration)
 		}
 	}
@@ -261,11 +263,28 @@ func (b *builder) choice(key, value string, allowed []string) (int, bool) {
 }
 
 func (b *builder) duration(key string, d Duration, most time.Duration) time.Duration {
-	v := time.Duration(d)
-	if v < minDuration || v > most || v%time.Second != 0 {
-		b.bad(key, "%v: want whole seconds from %v to %v", v, minDuration, most)
+	if d.text != "" {
+		b.bad(key, `%s is no time: want one in quotes, such as "90s", "15m", "8h" or "7d"`, d.text)
+		return 0
 	}
-	return v
+	if d.time < minDuration || d.time > most || d.time%time.Second != 0 {
+		b.bad(key, "%s: want whole seconds, from %s to %s", written(d.time), written(minDuration), written(most))
+	}
+	return d.time
+}
+
+// written is a time as the file has it: "366d", "90s", "1h".
+func written(d time.Duration) string {
+	if day := 24 * time.Hour; d != 0 && d%day == 0 {
+		return strconv.Itoa(int(d/day)) + "d"
+	}
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }
 
 var dayNames = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}

@@ -291,6 +291,22 @@ when = { user = ["dave"] }
 	}
 }
 
+// What is written as zero is a mistake, and not the same as nothing; times are said as they are written.
+func TestZeroIsNotNothing(t *testing.T) {
+	for rule, want := range map[string]string{
+		`expires_max = "0s"`:            `rule[0].expires_max: 0s: want whole seconds, from 1s to 366d`,
+		`expires_min = "90m"`:           `rule[0].expires_min: 1h30m: want whole seconds, from 1s to 1h`,
+		`max_users = 0`:                 `rule[0].max_users: 0: want a number from 1 to 100`,
+		`deny = { retry_after = "0s" }`: `rule[0].deny.retry_after: 0s: want whole seconds, from 1s to 366d`,
+		`allow = false`:                 `rule[0].allow: false says nothing: want deny = { code = 403 }`,
+		`name = "idle"`:                 `rule[0]: the rule sets nothing`,
+	} {
+		if _, found, err := read("[[rule]]\n" + rule); err != nil || len(found) != 1 || found[0].Error() != want {
+			t.Errorf("%s: %v %v, want %s", rule, found, err, want)
+		}
+	}
+}
+
 // All findings are shown at once, each with its place.
 func TestFindings(t *testing.T) {
 	_, found, err := read(`
@@ -329,10 +345,10 @@ expires_max = "1m"
 }
 
 func TestDuration(t *testing.T) {
-	for text, want := range map[string]time.Duration{"90s": 90 * time.Second, "7d": 7 * 24 * time.Hour, "1h30m": 90 * time.Minute, "d": -1, "x": -1, "-1dd": -1, "9999999999d": -1, "1.5d": -1} {
+	for text, want := range map[string]time.Duration{"90s": 90 * time.Second, "7d": 7 * 24 * time.Hour, "1h30m": 90 * time.Minute, "0s": 0, "60": -1, "0": -1, "99999d": -1, "d": -1, "x": -1, "-1dd": -1, "9999999999d": -1, "1.5d": -1} {
 		var d Duration
-		if err := d.UnmarshalText([]byte(text)); (err != nil) != (want < 0) || err == nil && time.Duration(d) != want {
-			t.Errorf("%s: %v, %v", text, time.Duration(d), err)
+		if err := d.UnmarshalText([]byte(text)); err != nil || !d.set || (d.text == text) != (want < 0) || want >= 0 && d.time != want {
+			t.Errorf("%s: %+v, %v", text, d, err)
 		}
 	}
 }
@@ -340,8 +356,8 @@ func TestDuration(t *testing.T) {
 func TestExplain(t *testing.T) {
 	p := must(t, example)
 	d, lines := p.Explain(facts("alice", func(f *Facts) { f.NAT, f.Kind = true, "tv" }))
-	want := []Line{{"decision", "allow", "the boss"}, {"expires_min", "30s", "behind NAT"}, {"expires_max", "2h0m0s", "the boss"},
-		{"max_users", "2", "television"}, {"idle", "4h0m0s", "television"}, {"offline", "pending", "television"}}
+	want := []Line{{"decision", "allow", "the boss"}, {"expires_min", "30s", "behind NAT"}, {"expires_max", "2h", "the boss"},
+		{"max_users", "2", "television"}, {"idle", "4h", "television"}, {"offline", "pending", "television"}}
 	if d.Deny != nil || !slices.Equal(lines, want) {
 		t.Errorf("%+v\n%v", d, lines)
 	}
