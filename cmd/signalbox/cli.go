@@ -202,6 +202,7 @@ func configRows(c *config) [][]string {
 		{"database", c.database},
 		{"registrations", location},
 		{"policy", dash(c.policyFile)},
+		{"metrics", dash(c.metrics)},
 		{"media", c.media.describe()},
 		{"silence", "ends a call after " + cmp.Or(c.media.timeout, media.DefaultTimeout).String()},
 		{"turn", c.turn.describe(c)},

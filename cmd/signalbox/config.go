@@ -66,6 +66,9 @@ type configFile struct {
 	Policy struct {
 		File string `toml:"file"`
 	} `toml:"policy"`
+	Observe struct {
+		Metrics string `toml:"metrics"`
+	} `toml:"observe"`
 	Limits limits `toml:"limits"`
 	Log    struct {
 		Level  string `toml:"level"`
@@ -123,6 +126,7 @@ type config struct {
 	turn           turnConfig
 	policyFile     string         // "" for none
 	policy         *policy.Policy // nil for none
+	metrics        string         // where Prometheus reads, "" is off
 	limits         limits
 	level          slog.Level
 	format         string // auto, text, json
@@ -214,6 +218,7 @@ func (k *checker) file(c *config, f *configFile) {
 	c.sha256First = f.Auth.SHA256First
 	c.allowPrivate = f.Proxy.AllowPrivate
 	k.edge(c, f.Proxy.Edge)
+	k.metrics(c, f.Observe.Metrics)
 	k.limits(c, f.Limits)
 	k.media(c, f.Media)
 	k.turn(c, f.TURN)

@@ -28,7 +28,7 @@ func TestConfigErrors(t *testing.T) {
 		{"unknown key", "domain = \"example.org\"\n[listen]\nupd = \":5060\"\n",
 			"sb.toml:3:1: unknown key listen.upd; known here: udp, tcp, tls, https, http, advertise\n    upd = \":5060\"\n    ^"},
 		{"unknown table", "domain = \"example.org\"\n[voicemail]\nsize = 1\n",
-			"sb.toml:2:2: unknown key voicemail; known here: domain, domains, listen, web, tls, store, auth, proxy, media, turn, policy, limits, log\n    [voicemail]\n     ^"},
+			"sb.toml:2:2: unknown key voicemail; known here: domain, domains, listen, web, tls, store, auth, proxy, media, turn, policy, observe, limits, log\n    [voicemail]\n     ^"},
 		{"media range", "domain = \"example.org\"\n[media]\nrtp = \"20000\"\n",
 			"sb.toml:3:7: media.rtp: \"20000\" is not a range of ports: want \"FIRST-LAST\", from 1024 to 65535\n    rtp = \"20000\"\n          ^"},
 		{"media range without room", "domain = \"example.org\"\nmedia = { rtp = \"20001-20002\" }\n",
@@ -64,6 +64,9 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:2:2: listen: everything is turned off: give at least one of udp, tcp, tls, https, http\n    [listen]\n     ^"},
 		{"web proxy", "domain = \"example.org\"\n[web]\nproxies = \"10.0.0.0/33\"\n",
 			"sb.toml:3:11: web.proxies: \"10.0.0.0/33\" is not the address of a web server in front of this one: want \"IP\" or \"IP/BITS\"\n    proxies = \"10.0.0.0/33\"\n              ^"},
+		{"metrics", "domain = \"example.org\"\n[observe]\nmetrics = \":9464\"\n",
+			"sb.toml:3:11: observe.metrics: \":9464\": want \"IP:PORT\" of an address that only your Prometheus reaches, such as \"127.0.0.1:9464\"\n" +
+				"    metrics = \":9464\"\n              ^"},
 		{"origin", "domain = \"example.org\"\n[web]\norigins = [\"https://example.org\", \"example.org/phone\"]\n",
 			"sb.toml:3:35: web.origins[1]: \"example.org/phone\" is not the origin of a web page: want \"https://HOST\", \"https://HOST:PORT\", \"https://HOST:*\", \"null\" (a page opened from a file) or \"*\"\n" +
 				"    origins = [\"https://example.org\", \"example.org/phone\"]\n                                      ^"},
@@ -98,7 +101,7 @@ func TestConfigErrors(t *testing.T) {
 			"sb.toml:4:10: log.format: \"xml\": want one of auto, text, json\n    format = \"xml\"\n             ^\n" +
 				"sb.toml:3:9: log.level: \"loud\": want one of error, warn, info, debug, trace\n    level = \"loud\"\n            ^"},
 		{"an unknown key and a bad value", "domian = \"example.org\"\n[auth]\ninbound = \"all\"\n",
-			"sb.toml:1:1: unknown key domian; known here: domain, domains, listen, web, tls, store, auth, proxy, media, turn, policy, limits, log\n    domian = \"example.org\"\n    ^\n" +
+			"sb.toml:1:1: unknown key domian; known here: domain, domains, listen, web, tls, store, auth, proxy, media, turn, policy, observe, limits, log\n    domian = \"example.org\"\n    ^\n" +
 				"sb.toml:3:11: auth.inbound: \"all\": want one of authenticated, any\n    inbound = \"all\"\n              ^"},
 		{"advertise", "domain = \"example.org\"\n[listen]\nadvertise = [\"203.0.113.5\", \"203.0.113.6\"]\n",
 			"sb.toml:3:29: listen.advertise[1]: one address of each family at most\n    advertise = [\"203.0.113.5\", \"203.0.113.6\"]\n                                ^"},

@@ -103,7 +103,7 @@ func (s *server) openMedia(context.Context) error {
 		return nil
 	}
 	m := &s.config.media
-	c := media.Config{Ports: m.ports, WebRTC: m.webrtc, Public: m.public, Timeout: m.timeout, Logger: s.log}
+	c := media.Config{Ports: m.ports, WebRTC: m.webrtc, Public: m.public, Timeout: m.timeout, Logger: s.log, Metrics: s.calls.metrics()}
 	if len(c.Public) == 0 {
 		c.Public = s.config.advertise
 	}

@@ -49,7 +49,8 @@ type server struct {
 	turn     *turn.Server       // nil: none
 	ready    []webphone.Account // that the phone page may offer: those of signalbox dev
 
-	refused refusedPages // web pages that wanted to connect
+	refused refusedPages  // web pages that wanted to connect
+	calls   mediaCounters // of the media bridge
 
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
 	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
@@ -70,7 +71,7 @@ func startServer(ctx context.Context, c *config, requests *requestLog, log *slog
 		}
 		return prepare(ctx, s)
 	}
-	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, s.openMessages, s.openTURN, prepared, s.assemble, s.serveControl} {
+	for _, step := range []func(context.Context) error{s.lockDirectory, s.openStore, s.bind, s.openMedia, s.openMessages, s.openTURN, prepared, s.assemble, s.serveControl, s.serveMetrics} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, s.stop(ctx))
 		}
@@ -259,7 +260,7 @@ func (s *server) Status() console.Status {
 		Kept: counts.Servers + counts.Clients, Refused: counts.Refused, Goroutines: runtime.NumGoroutine(), Heap: heap[0].Value.Uint64(),
 		Users: s.users.Len(), Registrations: s.bindings.Len(), Subscriptions: s.core.events.Len(), Transactions: counts.Active, Draining: s.core.dispatch.draining.Load(),
 	}
-	st.Listening = s.listening()
+	st.Listening, st.Media = s.listening(), s.mediaStatus()
 	return st
 }
 

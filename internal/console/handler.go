@@ -19,6 +19,7 @@ type Server interface {
 // Handler serves the API. Names in paths are escaped as path segments: /v1/users/alice%40example.org.
 //
 //	GET    /v1/status
+//	GET    /metrics                   the same for Prometheus, see WriteMetrics
 //	POST   /v1/reload
 //	GET    /v1/users                  []Account
 //	POST   /v1/users                  Credentials; 201, 409 if the user exists
@@ -36,6 +37,7 @@ func Handler(d *Desk, s Server) http.Handler {
 	h := &handler{desk: d, server: s}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, r *http.Request) { answer(w, s.Status(), nil) })
+	mux.Handle("GET /metrics", Metrics(s))
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) { answer(w, nil, s.Reload()) })
 	mux.HandleFunc("GET /v1/users", h.listUsers)
 	mux.HandleFunc("POST /v1/users", h.addUser)

@@ -22,6 +22,23 @@ type Status struct {
 	Goroutines    int       `json:"goroutines"`
 	Heap          uint64    `json:"heap"` // bytes of live and dead objects
 	Draining      bool      `json:"draining,omitempty"`
+
+	Media *Media `json:"media,omitempty"` // absent where no media are bridged
+}
+
+// Media are the calls whose media pass through here, echoes included. What ends in "_total" only grows, from the start of the server.
+type Media struct {
+	Calls            int64  `json:"calls"`        // now
+	CallsTotal       int64  `json:"calls_total"`  // that ever began
+	SilentTotal      int64  `json:"silent_total"` // ended because a side had fallen silent
+	HandshakesTotal  int64  `json:"handshakes_total"`
+	HandshakesFailed int64  `json:"handshakes_failed_total"`
+	Sockets          int    `json:"sockets"` // of phones
+	Received         uint64 `json:"packets_received_total"`
+	ReceivedBytes    uint64 `json:"bytes_received_total"`
+	Lost             uint64 `json:"packets_lost_total"` // on their way to us
+	Sent             uint64 `json:"packets_sent_total"`
+	SentBytes        uint64 `json:"bytes_sent_total"`
 }
 
 // Account is a user as it is listed: GET /v1/users. HA1 values are never shown.
