@@ -111,6 +111,10 @@ func (a *app) loginAdd() *cobra.Command {
 				if err := d.LoginAdd(ctx, n); err != nil {
 					return err
 				}
+				if n.Start != nil && n.Start.After(time.Now()) {
+					fmt.Fprintf(a.stdout, "%s will be logged in on %s at %s\n", harmless(n.User), harmless(device), when(*n.Start))
+					return nil
+				}
 				fmt.Fprintf(a.stdout, "%s is logged in on %s\n", harmless(n.User), harmless(device))
 				return nil
 			})

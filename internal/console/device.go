@@ -380,6 +380,9 @@ func (d *Desk) DeviceGrant(ctx context.Context, device, user string, until time.
 		return fmt.Errorf("user %s: %w", join(g.User.User, g.User.Host), ErrNotFound)
 	}
 	if !until.IsZero() {
+		if !until.After(time.Now()) {
+			return fmt.Errorf("the grant would end at %s, which has passed: %w", until.Format(time.RFC3339), ErrInvalid)
+		}
 		g.Until = until.Unix()
 	}
 	err = d.Devices.Grant(ctx, g)

@@ -16,7 +16,7 @@ import (
 // What Login and Logout refuse.
 var (
 	ErrUnknown = errors.New("no such device or login")
-	ErrTime    = errors.New("the end is not after the start")
+	ErrTime    = errors.New("no time for a login")
 	ErrOffline = errors.New("the device is offline")
 	ErrDenied  = errors.New("denied by policy")
 	ErrExists  = errors.New("logged in already")
@@ -31,14 +31,17 @@ func (s *Service) Login(ctx context.Context, l database.Login) error {
 	if l.Start.IsZero() {
 		l.Start = now.Truncate(time.Second)
 	}
-	if !l.End.IsZero() && (!l.End.After(l.Start) || !l.End.After(now)) {
-		return ErrTime
+	switch {
+	case !l.End.IsZero() && !l.End.After(now):
+		return fmt.Errorf("the end, %s, has passed: %w", l.End.Format(time.RFC3339), ErrTime)
+	case !l.End.IsZero() && !l.End.After(l.Start):
+		return fmt.Errorf("the end is not after the start: %w", ErrTime)
 	}
 	if _, ok := s.Store.Device(l.Device); !ok {
-		return fmt.Errorf("device %s: %w", l.Device, ErrUnknown)
+		return fmt.Errorf("device %s: %w", name(l.Device), ErrUnknown)
 	}
 	if old, ok := s.Store.Login(l.User, l.Device); ok && active(old, now) && old.Method != l.Method {
-		return fmt.Errorf("%s on %s: %w", l.User, l.Device, ErrExists)
+		return fmt.Errorf("%s on %s: %w", name(l.User), name(l.Device), ErrExists)
 	}
 	f := s.facts(l, now)
 	f.Door = policy.ByAdmin
@@ -49,10 +52,10 @@ func (s *Service) Login(ctx context.Context, l database.Login) error {
 	}
 	d := s.Policy().Decide(&f)
 	if d.Deny != nil {
-		return fmt.Errorf("%s on %s: %w: %w", l.User, l.Device, ErrDenied, d.Deny.Error())
+		return fmt.Errorf("%s on %s: %w: %w", name(l.User), name(l.Device), ErrDenied, d.Deny.Error())
 	}
 	if len(online) == 0 && !l.Start.After(now) && !d.Pending {
-		return fmt.Errorf("device %s: %w", l.Device, ErrOffline)
+		return fmt.Errorf("device %s: %w", name(l.Device), ErrOffline)
 	}
 	if err := s.limits(l, &d, now); err != nil {
 		return err
@@ -71,6 +74,9 @@ func (s *Service) Login(ctx context.Context, l database.Login) error {
 	})
 }
 
+// name is an address as people write it.
+func name(a wire.AOR) string { return a.User + "@" + a.Host }
+
 // limits refuses a login beyond what the policy allows.
 func (s *Service) limits(l database.Login, d *policy.Decision, now time.Time) error {
 	users, devices := 0, 0
@@ -86,11 +92,11 @@ func (s *Service) limits(l database.Login, d *policy.Decision, now time.Time) er
 	}
 	switch {
 	case users >= cmp.Or(d.MaxUsers, maxUsers):
-		return fmt.Errorf("%s has %d users: %w", l.Device, users, ErrDenied)
+		return fmt.Errorf("%s has %d users: %w", name(l.Device), users, ErrDenied)
 	case d.MaxDevices > 0 && devices >= d.MaxDevices && d.MultiLogin != policy.AutoLogout:
-		return fmt.Errorf("%s is logged in on %d devices: %w", l.User, devices, ErrDenied)
+		return fmt.Errorf("%s is logged in on %d devices: %w", name(l.User), devices, ErrDenied)
 	case d.MultiLogin == policy.One && devices > 0:
-		return fmt.Errorf("%s is logged in on another device: %w", l.User, ErrDenied)
+		return fmt.Errorf("%s is logged in on another device: %w", name(l.User), ErrDenied)
 	}
 	return nil
 }
@@ -108,7 +114,7 @@ func (s *Service) logoutOthers(l database.Login) {
 func (s *Service) Logout(ctx context.Context, user, device wire.AOR) error {
 	l, ok := s.Store.Login(user, device)
 	if !ok {
-		return fmt.Errorf("%s on %s: %w", user, device, ErrUnknown)
+		return fmt.Errorf("%s on %s: %w", name(user), name(device), ErrUnknown)
 	}
 	return s.wait(ctx, func(done func(error)) { s.end(l, Out, location.Rejected, done) })
 }
