@@ -63,8 +63,8 @@ const (
 	// commitPause is the shortest time between two commits of the journal: registrations need the disk too.
 	commitPause = 25 * time.Millisecond
 
-	// syncWait is how long a reader waits for what has just happened.
-	syncWait = time.Second
+	// syncWait is how long a reader waits for what has just happened: who asks once more because a busy disk took two seconds has waited longer.
+	syncWait = 5 * time.Second
 
 	// subscriptionGather is how long a subscription waits for company: its subscriber waits for the answer.
 	subscriptionGather = 5 * time.Millisecond

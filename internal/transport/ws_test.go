@@ -56,6 +56,10 @@ func dialWS(t testing.TB, tr *Transport, client *http.Client, change ...func(*we
 	if tr.Addrs()[0].Proto == wire.WSS {
 		scheme = "wss://"
 	}
+	if client == nil {
+		// The default client would offer a connection that it has kept, to a server of an earlier test that had the same port.
+		client = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	}
 	o := &websocket.DialOptions{Subprotocols: []string{"sip"}, HTTPClient: client}
 	for _, fn := range change {
 		fn(o)

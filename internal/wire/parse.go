@@ -87,6 +87,9 @@ func (p *parser) split(b []byte) (head, body []byte) {
 	for pos := 0; ; p.lines++ {
 		n := bytes.IndexByte(b[pos:], '\n')
 		if n < 0 {
+			if p.dirty { // typed by hand, most often: the empty line is there, but ends in LF alone
+				p.fail(400, "Bad Line End", errLineEnd)
+			}
 			p.fail(400, "Incomplete Header", errNoEnd)
 			return b[:pos], nil
 		}

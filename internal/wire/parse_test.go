@@ -322,6 +322,17 @@ func TestParseErrorAnswer(t *testing.T) {
 	}
 }
 
+// hardening 9: who ends lines with LF, as by hand with nc, is told that, and not that something is missing.
+func TestParseLineFeeds(t *testing.T) {
+	m, err := Parse([]byte(strings.ReplaceAll(options, "\r\n", "\n") + "\n"))
+	if req, ok := m.(*Request); !ok || req.Via.Host != "192.0.2.10" || err == nil || err.Code != 400 || err.Reason != "Bad Line End" {
+		t.Errorf("%v, %v", m, err)
+	}
+	if _, err := Parse([]byte(options)); err == nil || err.Reason != "Incomplete Header" {
+		t.Errorf("without an end: %v", err)
+	}
+}
+
 // RFC 3261, 7.3.1: a fold is one space; the value is otherwise as it came.
 func TestParseFold(t *testing.T) {
 	m := mustParse(t, with("Subject: I know you're there,  \r\n\t  pick up \r\n the phone\r\nX:\r\n \r\n\ty"))
