@@ -115,8 +115,12 @@ func (g *registration) logsIn() (wire.AOR, bool) {
 	return wire.AOR{}, false
 }
 
-// logIn binds when the login is on record, and within its time.
+// logIn binds when the login is on record, and within its time. What cannot be bound goes on no record.
 func (g *registration) logIn(device wire.AOR) {
+	if _, err := g.apply(g.Location.Lookup(g.aor)); err != nil {
+		g.tx.Fail(err)
+		return
+	}
 	method := policy.Own
 	if g.door.byDevice {
 		method = policy.ByDevice

@@ -343,6 +343,31 @@ func TestPolicyFailsClosed(t *testing.T) {
 	})
 }
 
+// A login that is refused for what the user has elsewhere leaves no record of it behind, whether it is one device too many or a contact that is not the device's.
+func TestRefusedLoginLeavesNothing(t *testing.T) {
+	playHouse(t, "[[rule]]\nmulti_login = \"deny\"", func(h *house) {
+		if err := h.devices.Grant(h.t.Context(), database.Grant{Device: bobAOR, User: aliceAOR}); err != nil {
+			t.Fatal(err)
+		}
+		tv := h.tv()
+		h.phone("alice", "192.0.2.1:5060").expect(200, "Contact: <sip:alice@192.0.2.1>")
+		tv.to, tv.callID = "sip:alice@example.org", "for-alice"
+		if res := tv.expect(403, "Contact: <sip:bob@192.0.2.10>;"+tvInstance); res.Reason != "Logged In On Another Device" {
+			t.Error(res.Reason)
+		}
+		if res := tv.expect(403, "Contact: <sip:alice@192.0.2.1>"); res.Reason != "Forbidden" {
+			t.Error(res.Reason)
+		}
+		synctest.Wait()
+		if l, logged := h.devices.Login(aliceAOR, bobAOR); logged {
+			t.Errorf("on record: %+v", l)
+		}
+		if b := h.location.Lookup(aliceAOR); len(b) != 1 || b[0].Device != (wire.AOR{}) {
+			t.Errorf("bindings %+v", b)
+		}
+	})
+}
+
 // The most devices of a user.
 func TestMaxDevices(t *testing.T) {
 	playHouse(t, "[[rule]]\nmax_devices = 2", func(h *house) {
