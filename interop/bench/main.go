@@ -29,7 +29,7 @@ func main() {
 	overload := flag.Bool("overload", false, "offer Signalbox multiples of what it can carry, instead")
 	registrations := flag.Bool("registrations", false, "measure durable registrations and a million bindings, instead")
 	features := flag.Bool("features", false, "measure what outbound, GRUUs and a policy add to a registration, instead")
-	rates := flag.String("rates", "500,1000,2000,3000,5000,10000", "offered rates of -registrations; empty leaves them out")
+	rates := flag.String("rates", "200,500,1000,2000,3000,5000,10000", "offered rates of -registrations; empty leaves them out")
 	bindings := flag.Int("bindings", 1_000_000, "how many bindings -registrations loads; 0 leaves that out")
 	share := flag.Int("share", 20, "per cent of one core that the overloaded server gets")
 	from := flag.Int("from", 100, "first rate of calls that -overload tries, searching for the best")

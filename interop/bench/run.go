@@ -27,9 +27,11 @@ type bench struct {
 	dir, repo string
 	users     int
 	durable   bool
-	policy    string // of Signalbox; "" is none
-	callee    int    // port of the answering SIPp
-	caller    int
+	// writeThrough has Kamailio write each binding to SQLite before its 200 (usrloc, db_mode 1).
+	writeThrough bool
+	policy       string // of Signalbox; "" is none
+	callee       int    // port of the answering SIPp
+	caller       int
 }
 
 type server struct {
@@ -108,6 +110,9 @@ func (b *bench) kamailio() server {
 	s := server{name: "kamailio", port: freePort()}
 	conf, _ := os.ReadFile(filepath.Join(b.repo, "interop/kamailio/kamailio.cfg"))
 	text := strings.NewReplacer("DBPATH", b.path("kamailio.db"), "PORT", strconv.Itoa(s.port), "DOMAIN", domain).Replace(string(conf))
+	if b.writeThrough {
+		text = strings.Replace(text, `modparam("usrloc", "db_mode", 0)`, fmt.Sprintf("modparam(\"usrloc\", \"db_mode\", 1)\nmodparam(\"usrloc\", \"db_url\", \"sqlite:///%s\")", b.path("kamailio.db")), 1)
+	}
 	b.write("kamailio.cfg", text)
 	s.cmd = exec.Command("kamailio", "-f", b.path("kamailio.cfg"), "-DD", "-E", "-m", "512", "-M", "32", "-P", b.path("kamailio.pid"))
 	return s
