@@ -27,8 +27,8 @@ type baresip struct {
 	events chan map[string]any
 }
 
-// newBaresip registers user over the transport. It plays a tone of hz into its calls and records what it hears.
-func newBaresip(t *testing.T, s *server, user, transport string, hz int, account string) *baresip {
+// newBaresip registers user over the transport. It plays a tone of hz into its calls and records what it hears. extra are more lines of its configuration.
+func newBaresip(t *testing.T, s *server, user, transport string, hz int, account string, extra ...string) *baresip {
 	t.Helper()
 	if _, err := exec.LookPath("baresip"); err != nil {
 		t.Skip("SKIPPED: baresip is not installed (interop/tools.sh installs it)")
@@ -58,7 +58,8 @@ module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen %s
-`, freePair(t), filepath.Join(s.dir, "ca.crt"), tone, rtpPorts(t), modulePath(t), b.dir, ctrl)
+%s
+`, freePair(t), filepath.Join(s.dir, "ca.crt"), tone, rtpPorts(t), modulePath(t), b.dir, ctrl, strings.Join(extra, "\n"))
 	target := map[string]string{"udp": s.udp, "tcp": s.tcp, "tls": s.tls}[transport]
 	b.write("config", conf)
 	b.write("accounts", fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=600;%s\n", user, domain, password(user), target, transport, account))
