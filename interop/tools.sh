@@ -17,6 +17,7 @@ turnutils_uclient coturn the relays of an outside TURN client
 ip        iproute2      the phones behind NAT
 nft       nftables      the phones behind NAT
 sysctl    procps        the phones behind NAT
+strace    strace        the disk that fails
 gcc       gcc           the race detector
 '
 
