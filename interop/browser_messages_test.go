@@ -98,7 +98,7 @@ func TestChatPage(t *testing.T) {
 	if f := alice.nextFrame(); f.From != "sip:bob@"+domain || f.Text != "selber grüß dich" {
 		t.Errorf("alice reads %+v", f)
 	}
-	if res := bob.ask("INVITE", "sip:alice@"+domain, "To: <sip:alice@"+domain+">"); res.code() != 405 || res.get("Allow") != "MESSAGE" { // RFC 3261, 8.2.1
+	if res := bob.ask("INVITE", "sip:alice@"+domain, "To: <sip:alice@"+domain+">"); res.code() != 480 || res.get("Allow") != "MESSAGE" { // RFC 3261, 21.4.18
 		t.Errorf("a call to a page that only chats: %s, Allow: %s", res.start, res.get("Allow"))
 	}
 	alice.load()

@@ -86,7 +86,7 @@ func TestToPage(t *testing.T) {
 		"compressed":  {fields: "Content-Type: text/plain\nContent-Encoding: gzip\n", body: "x", code: 415, header: [2]string{"Accept-Encoding", "identity"}},
 		"extension":   {fields: "Content-Type: text/plain\nRequire: 100rel\n", body: "x", code: 420, header: [2]string{"Unsupported", "100rel"}},
 		"large":       {fields: "Content-Type: text/plain\n", body: strings.Repeat("x", maxText+1), code: 413},
-		"call":        {method: "INVITE", code: 405, header: [2]string{"Allow", "MESSAGE"}},
+		"call":        {method: "INVITE", code: 480, header: [2]string{"Allow", "MESSAGE"}},
 		"options":     {method: "OPTIONS", code: 405, header: [2]string{"Allow", "MESSAGE"}},
 		"unknown one": {method: "FETCH", code: 405, header: [2]string{"Allow", "MESSAGE"}},
 	} {

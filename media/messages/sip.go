@@ -176,6 +176,8 @@ func (s *session) serveRequest(req *wire.Request) {
 	switch req.Method {
 	case "ACK": // to our refusal of an INVITE
 		return
+	case "INVITE": // the user is there, but for texts only: who calls hears that nobody answers now, and a phone's 486 is better news. RFC 3261, 21.4.18
+		s.refuse(req, wire.Errorf(480, "Reads Messages Only", "messages: a call").With("Allow", "MESSAGE"))
 	case "MESSAGE":
 		if err := s.serveMessage(req); err != nil {
 			s.refuse(req, err)
