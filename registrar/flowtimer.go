@@ -148,6 +148,13 @@ func (w *flowWatch) judge(id wire.FlowID, aors []wire.AOR) verdict {
 	return leaveIt
 }
 
+func (w *flowWatch) isDead(id wire.FlowID) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.flows[id]
+	return f != nil && f.dead
+}
+
 func (w *flowWatch) whose(id wire.FlowID) []wire.AOR {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -199,15 +206,23 @@ func (r *Registrar) ask(id wire.FlowID, b *location.Binding) {
 	}
 	m, err := wire.Parse(appendPing(make([]byte, 0, 512), flow, b.Contact, r.Domains.Primary()))
 	if req, ok := m.(*wire.Request); err == nil && ok {
-		r.Layer.Start(r.Timers, req, flow, asked{r, id})
+		a := asked{flow, &r.watch}
+		r.Layer.Start(r.Timers, req, a, a)
 	}
 }
 
-// asked waits for the answer.
+// asked is a flow on which an answer is awaited. Once it is dead nothing is sent to it any more.
 type asked struct {
-	r  *Registrar
-	id wire.FlowID
+	transport.Flow
+	watch *flowWatch
 }
 
-func (a asked) ServeResponse(*transaction.Client, *wire.Response) { a.r.watch.hear(a.id) }
+func (a asked) Send(b []byte) error {
+	if a.watch.isDead(a.ID()) {
+		return transport.ErrClosed
+	}
+	return a.Flow.Send(b)
+}
+
+func (a asked) ServeResponse(*transaction.Client, *wire.Response) { a.watch.hear(a.ID()) }
 func (a asked) ServeFailure(*transaction.Client, error)           {} // the wheel comes by

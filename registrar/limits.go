@@ -43,8 +43,8 @@ const (
 	maxPings, maxPinged = 4000, pingInterval * maxPings
 
 	// maxSilence is for how many seconds a flow over UDP may be silent that its phone keeps alive, before the phone is asked: Flow-Timer and what may be late (RFC 5626, 5.4). Who does
-	// not answer in lastChance, in which OPTIONS is sent five times, is gone.
-	maxSilence, lastChance = flowTimerUDP + 4, 8
+	// not answer in lastChance, in which OPTIONS is sent four times, is gone.
+	maxSilence, lastChance = flowTimerUDP + 4, 7
 
 	// maxIdle is for how long a connection may be silent whose phone promised keep-alives: Flow-Timer, and what TCP needs to send a lost one again.
 	maxIdle = (flowTimerStream + 30) * time.Second

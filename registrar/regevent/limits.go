@@ -30,10 +30,10 @@ const (
 	// retryAfter is when a subscriber who found no room shall come again.
 	retryAfter = "300"
 
-	// maxDatagram is the largest NOTIFY sent over UDP: what does not fit follows in the next one. RFC 3261, 18.1.1
+	// maxDatagram is the largest NOTIFY sent over UDP: changes that do not fit follow in the next one, full state goes over TCP if that can be. RFC 3261, 18.1.1
 	maxDatagram = 1300
 
-	// maxBody bounds a document on streams: twenty contacts with all their parameters.
+	// maxBody bounds a document: twenty contacts with all their parameters.
 	maxBody = 32 << 10
 
 	// maxPending is how many changed contacts wait for the next NOTIFY; beyond it that one tells everything. Twice the bindings of an address.

@@ -74,14 +74,36 @@ func (s *subscription) send() {
 	if !s.reserved { // the last one
 		s.reserve()
 	}
-	req := s.notify(flow)
+	req, flow := s.notify(flow)
 	s.reserved, s.last = false, s.ended != ""
 	s.notBefore = time.Now().Add(pace)
 	s.n.Layer.Start(s.owner, req, flow, s)
 }
 
-// notify builds the NOTIFY, and takes what it tells out of what waits. RFC 6665, 4.2.2; RFC 3261, 12.2.1.1
-func (s *subscription) notify(flow transport.Flow) *wire.Request {
+// notify builds the NOTIFY, and takes what it tells out of what waits. One that is too large for a datagram goes over TCP to a phone that listens there, or may; else in a
+// datagram all the same: what is full state is never cut. RFC 6665, 4.2.2; RFC 3261, 18.1.1
+func (s *subscription) notify(flow transport.Flow) (*wire.Request, transport.Flow) {
+	req := s.head(flow)
+	if !s.full && len(s.changes) == 0 {
+		return req, flow
+	}
+	room := maxBody
+	if !flow.ID().Proto.Reliable() {
+		room = maxDatagram - len(wire.Append(nil, req))
+	}
+	body := s.body(room)
+	if len(body) > room {
+		if stream, ok := s.overTCP(); ok {
+			flow, req = stream, s.head(stream)
+		}
+	}
+	wire.Add(req, "Content-Type", mediaType)
+	req.SetBody(body)
+	return req, flow
+}
+
+// head builds the NOTIFY without what it tells. RFC 3261, 12.2.1.1
+func (s *subscription) head(flow transport.Flow) *wire.Request {
 	target, routes := s.target, s.routes
 	if len(routes) > 0 {
 		if first, err := wire.ParseAddress(routes[0]); err == nil {
@@ -104,10 +126,6 @@ func (s *subscription) notify(flow transport.Flow) *wire.Request {
 	wire.Add(req, "Contact", contactOn(flow, s.secure))
 	wire.Add(req, "Event", s.event)
 	wire.Add(req, "Subscription-State", s.state())
-	if s.full || len(s.changes) > 0 {
-		wire.Add(req, "Content-Type", mediaType)
-		req.SetBody(s.body(s.room(flow, req)))
-	}
 	return req
 }
 
@@ -122,15 +140,8 @@ func (s *subscription) state() string {
 
 func seconds(n int) string { return strconv.Itoa(n) }
 
-// room is how large the body may be on this flow.
-func (s *subscription) room(flow transport.Flow, req *wire.Request) int {
-	if flow.ID().Proto.Reliable() {
-		return maxBody
-	}
-	return maxDatagram - len(wire.Append(nil, req))
-}
-
-// body writes the document and keeps what found no room in it for the next one. Of full state the subscriber's own contact comes first: it is the one it must not miss.
+// body writes the document. Full state is whole, however large: what it leaves out would be gone for the subscriber (RFC 3680, 4.7.2). Of changes those that find no room wait
+// for the next document. The subscriber's own contact comes first.
 func (s *subscription) body(room int) []byte {
 	bindings := s.n.Location.Lookup(s.aor)
 	d := document{aor: s.aor, version: s.version - 1, full: s.full, now: time.Now(), gruus: s.n.GRUUs}
@@ -155,6 +166,9 @@ func (s *subscription) body(room int) []byte {
 		slices.SortStableFunc(list, func(a, b change) int { return s.foreign(a) - s.foreign(b) })
 	}
 	text, n := d.write(list, room)
+	if s.full && n < len(list) {
+		text, n = d.write(list, maxBody)
+	}
 	s.full, s.changes = false, slices.Clone(list[n:])
 	return text
 }
@@ -224,6 +238,9 @@ func (s *subscription) ServeFailure(c *transaction.Client, err error) {
 		s.detach()
 	case errors.Is(err, transaction.ErrTimeout):
 		s.terminate("408")
+	case c.Flow.ID() == s.stream: // nobody listens there: RFC 3261, 18.1.1
+		s.datagrams, s.full, s.changes, s.prompt = true, true, nil, true
+		s.next()
 	default:
 		other, ok := s.moved()
 		s.stranded = !ok || other.ID() == c.Flow.ID()

@@ -30,6 +30,9 @@ type subscription struct {
 	seen     uint32      // CSeq of the last SUBSCRIBE
 	expires  time.Time
 
+	stream    wire.FlowID // the connection that a large NOTIFY went over
+	datagrams bool        // there was none: all go in datagrams
+
 	seq      uint32 // CSeq of the last NOTIFY
 	version  uint32 // of the next document
 	reserved bool   // seq and version of the next NOTIFY are on disk already

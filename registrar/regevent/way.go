@@ -52,6 +52,21 @@ func (s *subscription) direct() (wire.Hop, bool) {
 	return wire.Hop{Proto: proto, Addr: netip.AddrPortFrom(addr, uint16(port))}, true
 }
 
+// overTCP connects to a phone for a NOTIFY that is too large for a datagram. One behind NAT cannot be connected to. RFC 3261, 18.1.1
+func (s *subscription) overTCP() (transport.Flow, bool) {
+	hop, ok := s.direct()
+	if !ok || s.datagrams {
+		return nil, false
+	}
+	hop.Proto = wire.TCP
+	f, err := s.n.Network.Dial(hop)
+	if err != nil {
+		return nil, false
+	}
+	s.stream = f.ID()
+	return f, true
+}
+
 // moved is the newest living flow on which the same phone has registered. RFC 5626, 5.3
 func (s *subscription) moved() (flow transport.Flow, ok bool) {
 	var newest *location.Binding
