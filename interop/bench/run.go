@@ -264,7 +264,7 @@ func (b *bench) run(ctx context.Context, s server, kind string, rate int) (resul
 func (b *bench) play(ctx context.Context, s server, script, users, contact string, rate int, more ...string) (result, error) {
 	before := s.cpu()
 	args := append([]string{fmt.Sprintf("127.0.0.1:%d", s.port), "-i", "127.0.0.1", "-p", strconv.Itoa(b.caller), "-sf", b.scenario(script), "-inf", b.path(users), "-key", "domain", domain, "-key", "contact", contact, "-key", "cparams", "",
-		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"), "-trace_stat", "-stf", b.path("stat.csv")}, more...)
+		"-d", "0", "-m", strconv.Itoa(b.users), "-r", strconv.Itoa(rate), "-l", "20000", "-buff_size", "4000000", "-nostdin", "-timeout", "120s", "-trace_rtt", "-rtt_freq", "1", "-trace_screen", "-screen_file", b.path("screen.log"), "-trace_stat", "-stf", b.path("stat.csv")}, more...)
 	sipp := exec.CommandContext(ctx, "sipp", args...)
 	sipp.Dir = b.dir
 	err := sipp.Run()
