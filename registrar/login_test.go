@@ -368,6 +368,20 @@ func TestRefusedLoginLeavesNothing(t *testing.T) {
 	})
 }
 
+// What a policy says of logins is not about the device itself: it stays registered, with the applications on it.
+func TestDeviceIsNoLogin(t *testing.T) {
+	playHouse(t, "[[rule]]\nlongest = \"90s\"\nmulti_login = \"deny\"\nmax_devices = 1", func(h *house) {
+		tv := h.tv()
+		for range 2 {
+			time.Sleep(time.Minute)
+			if res := tv.expect(200, `Contact: <sip:bob@192.0.2.10>;`+tvInstance); !strings.HasSuffix(wire.Get(res, "Contact"), ";expires=3600") {
+				t.Error(wire.Get(res, "Contact"))
+			}
+		}
+		tv.expect(200, `Contact: <sip:game@192.0.2.10:5070>;`+otherInstance)
+	})
+}
+
 // The most devices of a user.
 func TestMaxDevices(t *testing.T) {
 	playHouse(t, "[[rule]]\nmax_devices = 2", func(h *house) {

@@ -49,6 +49,9 @@ func (g *registration) consult(c *contact, requested string) error {
 		return g.again()
 	}
 	g.terms.take(&d)
+	if g.door.isDevice { // is nobody's login, and what else it registers are applications
+		g.terms.longest, g.terms.devices, g.terms.multi = 0, 0, policy.Several
+	}
 	return nil
 }
 
