@@ -72,6 +72,8 @@ type Config struct {
 
 	GRUU *gruu.Maker // the registrar's; nil: there are none
 
+	FlowFailed func(id wire.FlowID) // hears that nobody is at the other end of a registered flow; nil: nobody listens
+
 	Devices Devices               // nil: nobody added any
 	Policy  func() *policy.Policy // the one that holds now; nil: none
 

@@ -95,6 +95,9 @@ func (b *branch) hearFailure(res *wire.Response) {
 // makes us try the next hop. RFC 3261, 16.6 step 7
 func (b *branch) ServeFailure(_ *transaction.Client, err error) {
 	broken := errors.Is(err, transaction.ErrTransport)
+	if f := b.t.binding; f != nil && f.RegID != 0 && b.c.p.FlowFailed != nil && errors.Is(err, transaction.ErrUnreachable) {
+		b.c.p.FlowFailed(f.Flow) // RFC 5626, 7
+	}
 	switch {
 	case b.done || b.failover(broken):
 		return

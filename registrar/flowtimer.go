@@ -148,6 +148,18 @@ func (w *flowWatch) judge(id wire.FlowID, aors []wire.AOR) verdict {
 	return leaveIt
 }
 
+// kill makes a flow dead and returns whose bindings use it; none if it is not watched, or dead already.
+func (w *flowWatch) kill(id wire.FlowID) []wire.AOR {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f := w.flows[id]
+	if f == nil || f.dead {
+		return nil
+	}
+	f.dead = true
+	return slices.Clone(f.aors)
+}
+
 func (w *flowWatch) isDead(id wire.FlowID) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -164,6 +176,19 @@ func (w *flowWatch) whose(id wire.FlowID) []wire.AOR {
 // KeptAlive hears of a keep-alive over UDP (transport.Config.KeptAlive); false is the answer to that of a dead flow.
 func (r *Registrar) KeptAlive(id wire.FlowID) bool { return r.watch.hear(id) }
 
+// FlowFailed hears from the network that nobody is at the other end of a flow (proxy.Config.FlowFailed). RFC 5626, 7
+func (r *Registrar) FlowFailed(id wire.FlowID) {
+	r.bury(id, r.watch.kill(id))
+}
+
+// bury loses the bindings of a dead flow, but for those that a REGISTER makes at this moment.
+func (r *Registrar) bury(id wire.FlowID, aors []wire.AOR) {
+	now := time.Now()
+	for _, aor := range aors {
+		r.loseFlow(aor, func(b *location.Binding) bool { return b.Flow == id && keepsItself(b) && b.Updated.Before(now) })
+	}
+}
+
 // listen is one turn of the wheel.
 func (r *Registrar) listen() {
 	for _, id := range r.watch.next(r.listen) {
@@ -179,10 +204,7 @@ func (r *Registrar) listen() {
 		case askIt:
 			r.ask(id, one)
 		case loseIt:
-			now := time.Now()
-			for _, aor := range aors {
-				r.loseFlow(aor, func(b *location.Binding) bool { return b.Flow == id && keepsItself(b) && b.Updated.Before(now) })
-			}
+			r.bury(id, aors)
 		}
 	}
 }

@@ -162,6 +162,7 @@ func newCore(p parts) (*core, error) {
 		Devices:      c.logins,
 		Policy:       p.policy.get,
 		GRUU:         gruus,
+		FlowFailed:   c.dispatch.registrar.FlowFailed,
 		Domains:      p.domains,
 		Users:        users,
 		Auth:         believes,

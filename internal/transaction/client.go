@@ -129,11 +129,14 @@ func (m *client) receive(ev event) {
 		}
 	default: // an error, or nil from a flow that closed without one
 		err, _ := msg.(error)
-		if err == errUnreachable && m.state != calling && m.state != trying {
+		if err == ErrUnreachable && m.state != calling && m.state != trying {
 			return
 		}
 		m.debug("transaction: flow failed", "err", err)
-		m.fail(ErrTransport)
+		if err != ErrUnreachable {
+			err = ErrTransport
+		}
+		m.fail(err)
 	}
 }
 

@@ -17,8 +17,8 @@ var (
 	ErrTimeout   = errors.New("transaction: no final response in time") // Timer B or F: the user treats it as 408 (RFC 3261, 8.1.3.1)
 	ErrTransport = errors.New("transaction: transport failed")          // treated as 503 (RFC 3261, 8.1.3.1)
 
-	errUnreachable     = errors.New("transaction: nobody there")   // an ICMP error
-	errNotAcknowledged = errors.New("transaction: no ACK in time") // Timer H
+	ErrUnreachable     = fmt.Errorf("%w: nobody there", ErrTransport) // an ICMP error said so
+	errNotAcknowledged = errors.New("transaction: no ACK in time")    // Timer H
 )
 
 // Handler serves requests: once per request, retransmissions never reach it. It runs as the transaction's owner and must not block: what has to wait returns nil
@@ -179,7 +179,7 @@ func (l *Layer) ReceiveUnreachable(to netip.AddrPort, method, branch string) {
 	if m == nil || m.reliable || m.flow.ID().Remote != to {
 		return
 	}
-	m.owner.offer(event{to: m, msg: errUnreachable})
+	m.owner.offer(event{to: m, msg: ErrUnreachable})
 }
 
 // encode writes a message once, in its exact size: these bytes are what is sent, kept and re-sent.
