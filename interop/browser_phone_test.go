@@ -346,8 +346,13 @@ func TestSipPhoneElement(t *testing.T) {
 	shop.js(inside + ".querySelector('button').click()")
 	bob.press("Answer")
 	shop.until(inside + ".textContent.includes('Connected')")
-	shop.shoot("element-call")
 	shop.until("document.querySelector('sip-phone').line.call.quality?.received > 50")
+	shop.until(inside + ".textContent.includes('Good connection')")
+	shop.js(inside + ".querySelector('summary').click()")
+	for _, text := range []string{"Way of the sound", "direct", "Lost", "0 %", "Jitter"} {
+		shop.until(fmt.Sprintf("%s.querySelector('details').innerText.includes(%q)", inside, text))
+	}
+	shop.shoot("element-call")
 	shop.js(inside + ".querySelector('.stop').click()")
 	bob.until("document.querySelector('signalbox-phone').line.call.trouble === 'alice hung up.'")
 	results.passed(t, "<sip-phone> in Chromium", "a page of another origin embeds the element and calls", "TestSipPhoneElement", "wss")

@@ -29,6 +29,7 @@ class Phone extends LitElement {
   meter = 0;
   soundProblem = '';
   clock = '';
+  shown; // the state of the call that is shown
 
   createRenderRoot() { return this; }
 
@@ -204,6 +205,17 @@ class Phone extends LitElement {
   relayOnly(on) {
     this.line.relayOnly = on;
     localStorage.setItem('signalbox.relay', String(on));
+  }
+
+  // What had the focus may have gone with the call's state: who uses the keyboard goes on where that is of use.
+  updated() {
+    const state = this.line?.call?.state ?? '';
+    if (state === this.shown) return;
+    const first = this.shown === undefined;
+    this.shown = state;
+    if (first || (document.activeElement ?? document.body) !== document.body) return;
+    if (state) this.querySelector(state === 'incoming' ? '.call .go' : '.call button')?.focus();
+    else if (matchMedia('(hover: hover)').matches) this.querySelector('#to')?.focus(); // elsewhere it would open a keyboard
   }
 
   render() {

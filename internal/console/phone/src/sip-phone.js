@@ -9,6 +9,7 @@ import {LitElement, css, html, nothing} from 'lit';
 import {Refused, accountOf, iceServers, remember, remembered, serverConfig} from './account.js';
 import * as icons from './icons.js';
 import {Line} from './line.js';
+import {qualityDetails} from './view-quality.js';
 
 const here = new URL(import.meta.url).origin;
 
@@ -23,7 +24,7 @@ class SipPhone extends LitElement {
       --card: var(--sip-phone-card, light-dark(#fff, #1c1f25)); --line: light-dark(#dedcd6, #343a44); --accent: var(--sip-phone-accent, light-dark(#0f766e, #5ec4b6));
       --on: light-dark(#fff, #08211d); --red: light-dark(#b42318, #ff8a80); color: var(--ink); }
     .box { display: flex; align-items: center; gap: .6rem; flex-wrap: wrap; }
-    .box.open { background: var(--card); border: 1px solid var(--line); border-radius: 1rem; padding: .6rem .8rem; }
+    .box.open { background: var(--card); border: 1px solid var(--line); border-radius: 1rem; padding: .6rem .8rem; max-width: 26rem; }
     button { font: inherit; font-weight: 600; display: inline-flex; align-items: center; gap: .5rem; border: 0; border-radius: 999px; padding: .6rem 1.1rem; cursor: pointer;
       background: var(--accent); color: var(--on); }
     button.plain { background: none; color: inherit; border: 1px solid var(--line); }
@@ -32,8 +33,21 @@ class SipPhone extends LitElement {
     :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
     .icon { width: 1.25em; height: 1.25em; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
     .icon .dot { fill: currentColor; stroke: none; }
-    .status { display: grid; line-height: 1.3; min-width: 7rem; }
+    .status { display: grid; line-height: 1.3; min-width: 7rem; flex: 1; }
     small { color: var(--soft); }
+    .quality { flex-basis: 100%; font-size: .88em; border-top: 1px solid var(--line); padding-top: .5rem; }
+    summary { display: flex; align-items: center; gap: .5rem; cursor: pointer; list-style: none; border-radius: .4rem; }
+    summary::-webkit-details-marker { display: none; }
+    summary::after { content: ""; margin-left: auto; width: .45em; height: .45em; border: solid var(--soft); border-width: 0 1.5px 1.5px 0; transform: rotate(45deg) translate(-2px, -2px); }
+    details[open] summary::after { transform: rotate(225deg) translate(-2px, -2px); }
+    summary .dot { width: .55em; height: .55em; border-radius: 50%; background: var(--soft); flex: none; }
+    .good .dot { background: light-dark(#15803d, #4cc27a); }
+    .fair .dot { background: #d9911a; }
+    .poor .dot, .silent .dot { background: var(--red); }
+    dl { display: grid; gap: .25rem; margin: .5rem 0 .2rem; }
+    dl div { display: grid; grid-template-columns: 9.5em 1fr; gap: .5rem; }
+    dt { color: var(--soft); }
+    dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
     .problem { color: var(--red); flex-basis: 100%; margin: 0; }
     form { display: flex; gap: .5rem; flex-wrap: wrap; align-items: end; }
     label { display: grid; gap: .2rem; font-size: .85em; color: var(--soft); }
@@ -107,12 +121,14 @@ class SipPhone extends LitElement {
 
   render() {
     const call = this.line?.call;
-    const words = {calling: 'Calling …', ringing: 'Ringing …', up: call?.held ? 'On hold' : `Connected ${this.clock ?? ''}`};
+    const up = call?.cut ? 'Waiting for the network …' : call?.heldByOther ? 'You are on hold' : `Connected ${this.clock ?? ''}`;
+    const words = {calling: 'Calling …', ringing: 'Ringing …', up};
     return html`<div class="box ${this.line || this.asking ? 'open' : ''}">
       ${this.line ? html`
         <span class="status" role="status"><strong>${call?.name ?? this.to}</strong><small>${words[call?.state] ?? 'Connecting …'}</small></span>
         ${call?.state === 'up' ? html`<button class="plain" aria-pressed=${!!call.muted} @click=${() => this.line.mute(!call.muted)}>${call.muted ? icons.muted : icons.microphone}${call.muted ? 'Unmute' : 'Mute'}</button>` : nothing}
-        <button class="stop" @click=${() => (call ? this.hangup() : this.#leave())}>${icons.hangup}Hang up</button>`
+        <button class="stop" @click=${() => (call ? this.hangup() : this.#leave())}>${icons.hangup}Hang up</button>
+        ${call?.state === 'up' ? qualityDetails(call) : nothing}`
         : this.asking ? html`
           <form @submit=${e => { e.preventDefault(); this.#dial(e.target.elements.name.value, e.target.elements.password.value); }}>
             <label>Name<input name="name" autocomplete="username" autocapitalize="none" required></label>

@@ -1,7 +1,7 @@
 import {html, nothing} from 'lit';
 import * as icons from './icons.js';
 import {meter} from './view-meter.js';
-import {path} from './words.js';
+import {qualityDetails} from './view-quality.js';
 
 // dialer is where calls and chats begin.
 export function dialer(app) {
@@ -109,32 +109,16 @@ function pad(app) {
     </div>`;
 }
 
-const grades = {good: 'Good connection', fair: 'The connection is a little unsteady', poor: 'The connection is poor', silent: 'Nothing is heard from the other side'};
-
-// qualityView shows how the sound travels and how much of it arrives.
+// qualityView shows how loud both sides are, how the sound travels and how much of it arrives.
 function qualityView({line: {call}}) {
-  const {quality: q, grade} = call;
+  const {quality: q} = call;
   if (!q) return nothing;
-  const percent = x => `${(100 * x).toFixed(x > 0 && x < 0.1 ? 1 : 0)} %`;
-  const ms = s => (s === null ? 'unknown' : `${Math.round(1000 * s)} ms`);
-  const line = (name, value, more) => value ? html`<div><dt>${name}</dt><dd>${value}${more ? html` <small>${more}</small>` : nothing}</dd></div>` : nothing;
   return html`
     <div class="levels">
       <span>You</span>${meter('Your level', call.muted || call.held ? 0 : level(q.speak))}
       <span>${call.name}</span>${meter(`Level of ${call.name}`, call.held ? 0 : level(q.hear))}
     </div>
-    <details class="quality ${grade}">
-      <summary><span class="dot"></span>${grades[grade] ?? 'On hold'}</summary>
-      <dl>
-        ${line('Way of the sound', path(q))}
-        ${line('From', q.local?.address ?? q.local?.type, `${q.local?.type ?? ''} ${q.local?.protocol ?? ''}`)}
-        ${line('To', q.remote?.address ?? q.remote?.type, q.remote?.type)}
-        ${line('Lost', percent(q.loss), `${Math.max(0, q.lost)} of ${q.received + Math.max(0, q.lost)} packets in all`)}
-        ${line('Jitter', ms(q.jitter))}
-        ${line('There and back', ms(q.roundTrip))}
-        ${line('Codec', q.codec)}
-      </dl>
-    </details>`;
+    ${qualityDetails(call)}`;
 }
 
 // level makes a level that the ear finds even.
