@@ -187,7 +187,7 @@ func (b *branch) unreached(err error) error {
 // fitting gives the flow that suits the request's size: a datagram that might be cut into fragments goes over TCP instead, and comes back to UDP
 // if there is no TCP at the other end. RFC 3261, 18.1.1
 func (b *branch) fitting(flow transport.Flow, hop wire.Hop) transport.Flow {
-	if hop.Proto != wire.UDP || b.large || b.c.size()-b.saved(flow) <= largeRequest {
+	if hop.Proto != wire.UDP || b.large || !transport.TooLarge(flow, b.c.size()-b.saved(flow)) {
 		b.large = false
 		return flow
 	}

@@ -21,9 +21,6 @@ const (
 
 	// maxForwards is put in where a phone sent none. RFC 3261, 16.6 step 3
 	maxForwards = 70
-
-	// largeRequest is the size from which a request goes over TCP when the path's MTU is not known. RFC 3261, 18.1.1
-	largeRequest = 1300
 )
 
 const (

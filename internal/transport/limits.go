@@ -33,6 +33,11 @@ const (
 	maxErrors = 64
 	// maxBounces is how often a datagram is tried again because sending it only reported the fate of an earlier one.
 	maxBounces = 4
+	// largeRequest bytes go over UDP at most, and mtuReserve less than the path's MTU: the response is larger than its request (RFC 3261, 18.1.1).
+	largeRequest = 1300
+	mtuReserve   = 200
+	// smallRequest fits through every path of IPv6 (1,280 bytes at least), and through all of IPv4 but museum pieces: the kernel need not be asked.
+	smallRequest = 1280 - mtuReserve
 	// routeAge is how long the answer of the kernel's routing table for a UDP destination is used.
 	routeAge = 10 * time.Second
 	// addressAge is how long the machine's list of addresses is used.

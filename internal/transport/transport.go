@@ -37,6 +37,7 @@ type Transport struct {
 	public4, public6 netip.Addr
 	machine          atomic.Pointer[machine]
 
+	begun   time.Time
 	ctx     context.Context // ends with the transport: what dials gives up
 	stop    context.CancelFunc
 	done    <-chan struct{} // of ctx
@@ -62,7 +63,7 @@ func New(c Config) (*Transport, error) {
 	if c.Limits.PerAddress == 0 {
 		c.Limits.PerAddress = DefaultPerAddress
 	}
-	t := &Transport{config: c, log: c.Logger, times: defaultTimeouts, seed: maphash.MakeSeed(), conns: newRegistry(c.Limits)}
+	t := &Transport{config: c, log: c.Logger, times: defaultTimeouts, seed: maphash.MakeSeed(), conns: newRegistry(c.Limits), begun: time.Now()}
 	if t.log == nil {
 		t.log = slog.New(slog.DiscardHandler)
 	}

@@ -19,6 +19,8 @@ type udpFlow struct {
 	reply uint16    // where Send sends to: this port of id.Remote
 	born  time.Time // of a dialled flow: when the kernel was asked for the route
 
+	mtu atomic.Uint64 // of the path, 0 if unknown; above it the routeAge in which the kernel was asked
+
 	name       sockaddr
 	nameLen    int
 	control    [controlSize]byte

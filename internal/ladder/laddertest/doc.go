@@ -6,9 +6,9 @@
 //
 //	server NAME [ADDR...]             the server's name (proxy) and addresses (192.0.2.100 2001:db8::100); ports 5060, and 5061 for TLS
 //	domain NAME                       its domain (example.org)
-//	phone NAME [ADDR[:PORT]] [udp|tcp|tls] [user=U] [domain=D] [host=H] [rport] [listens] [stranger]
+//	phone NAME [ADDR[:PORT]] [udp|tcp|tls] [user=U] [domain=D] [host=H] [mtu=N] [rport] [listens] [stranger]
 //	                                  alice, bob, carol, dave and erin need none: they have 192.0.2.1 to .5, UDP and an account each.
-//	                                  host is what a phone behind NAT believes its address to be; rport asks for RFC 3581;
+//	                                  host is what a phone behind NAT believes its address to be; rport asks for RFC 3581; mtu is its path's;
 //	                                  listens accepts connections; a stranger or somebody of another domain has no account
 //	user NAME                         an account without a phone
 //	registered NAME [q=Q] [expires=S] registers before the ladder begins, unseen

@@ -27,6 +27,7 @@ type Network struct {
 	flows   map[wire.FlowID]*flow
 	listens map[wire.Hop]bool       // where phones accept connections; Name is ""
 	closed  map[netip.AddrPort]bool // UDP ports whose machine says that nobody listens
+	mtus    map[netip.Addr]int      // of the paths that are narrow
 	sent    []packet
 	refused []*flow // dialled in vain, told so at the next step
 	serial  uint64
@@ -41,7 +42,7 @@ type packet struct {
 }
 
 func newNetwork(local []netip.Addr) *Network {
-	return &Network{local: local, flows: make(map[wire.FlowID]*flow), listens: make(map[wire.Hop]bool), closed: make(map[netip.AddrPort]bool)}
+	return &Network{local: local, flows: make(map[wire.FlowID]*flow), listens: make(map[wire.Hop]bool), closed: make(map[netip.AddrPort]bool), mtus: make(map[netip.Addr]int)}
 }
 
 // Dial implements transport.Network.
@@ -243,6 +244,7 @@ type flow struct {
 
 func (f *flow) ID() wire.FlowID        { return f.id }
 func (f *flow) SentBy() netip.AddrPort { return f.sentBy }
+func (f *flow) MTU() int               { return f.network.mtus[f.id.Remote.Addr()] }
 
 func (f *flow) Send(b []byte) error {
 	f.network.mu.Lock()

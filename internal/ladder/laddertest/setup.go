@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	"signalbox/internal/ladder"
@@ -154,7 +155,7 @@ func (st *stage) phone(words []string) error {
 	if i := slices.Index(known, p.name); i >= 0 {
 		addr = netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)})
 	}
-	port, listens, err := uint16(0), false, error(nil)
+	port, listens, mtu, err := uint16(0), false, 0, error(nil)
 	for _, w := range words[1:] {
 		key, value, _ := strings.Cut(w, "=")
 		switch key {
@@ -173,6 +174,10 @@ func (st *stage) phone(words []string) error {
 			p.rport = true
 		case "listens":
 			listens = true
+		case "mtu":
+			if mtu, err = strconv.Atoi(value); err != nil {
+				return err
+			}
 		case "stranger":
 			p.account = false
 		default:
@@ -185,6 +190,9 @@ func (st *stage) phone(words []string) error {
 		return errors.New("the phone needs an address")
 	}
 	st.place(p, addr, port, listens)
+	if mtu != 0 {
+		st.env.Network.mtus[addr] = mtu
+	}
 	return nil
 }
 
