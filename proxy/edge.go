@@ -56,15 +56,8 @@ func (s *signer) verifyFlow(text string) (flow wire.FlowID, ok bool) {
 
 // looksLikeEdgeToken tells a token, good or forged, from the user part of an ordinary URI.
 func looksLikeEdgeToken(user string) bool {
-	if len(user) < encoding.EncodedLen(1+macSize+1) || user[0] != 'A' {
+	if len(user) < encoding.EncodedLen(1+macSize+1) || user[0] != 'A' || !encoded(user) {
 		return false
-	}
-	for i := range len(user) {
-		switch c := user[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
 	}
 	return user[1] >= 'w' && user[1] <= 'z' || user[1] < 'A' || user[1] == '_'
 }

@@ -126,7 +126,7 @@ func (w *world) Resolve(u wire.URI, done func([]wire.Hop, error)) {
 			proto := transportOf(u)
 			port := u.Port
 			if port == 0 {
-				port = defaultPort(proto)
+				port = int(proto.Port())
 			}
 			done([]wire.Hop{{Proto: proto, Addr: netip.AddrPortFrom(addr, uint16(port))}}, nil)
 			return

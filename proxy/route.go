@@ -57,7 +57,7 @@ func (c *call) stripMaddr() {
 	proto := transportOf(c.uri)
 	port := c.uri.Port
 	if port == 0 {
-		port = defaultPort(proto)
+		port = int(proto.Port())
 	}
 	if proto != c.tx.Flow.ID().Proto || port != int(c.tx.Flow.SentBy().Port()) {
 		return
@@ -157,19 +157,6 @@ func transportOf(u wire.URI) wire.Proto {
 		}
 	}
 	return proto
-}
-
-func defaultPort(p wire.Proto) int {
-	switch p {
-	case wire.TLS:
-		return 5061
-	case wire.WS:
-		return 80
-	case wire.WSS:
-		return 443
-	default:
-		return 5060
-	}
 }
 
 // without writes a SIP URI again, less its headers and the named parameters; port 0 leaves the port out.

@@ -133,7 +133,7 @@ func samePlace(u wire.URI, flow wire.FlowID) bool {
 	addr, numeric := u.Addr()
 	port := u.Port
 	if port == 0 {
-		port = defaultPort(wire.UDP)
+		port = int(wire.UDP.Port())
 	}
 	return numeric && flow.Proto == wire.UDP && addr == flow.Remote.Addr().Unmap() && port == int(flow.Remote.Port()) &&
 		transportOf(u) == wire.UDP && !hasMaddr(u)

@@ -182,8 +182,13 @@ func looksLikeToken(user string) bool {
 	if len(user) < encoding.EncodedLen(minToken) || user[0] != 'A' || user[1] < 'g' || user[1] > 'v' {
 		return false
 	}
-	for i := range len(user) {
-		switch c := user[i]; {
+	return encoded(user)
+}
+
+// encoded tells whether all of s is of the alphabet that tokens are written in.
+func encoded(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
 		default:
 			return false

@@ -104,7 +104,7 @@ func (c *contact) readParams(params string) (expires string, err error) {
 	seenQ := false
 	for rest := params; rest != ""; {
 		var p string
-		p, rest = cutParam(rest)
+		p, rest = wire.SplitParam(rest)
 		name, value, _ := strings.Cut(p[1:], "=")
 		value = wire.Unquote(strings.TrimSpace(value))
 		switch name = strings.TrimSpace(name); {
@@ -152,22 +152,6 @@ func (c *contact) leaveOut(p, rest string) {
 	default:
 		c.params = before + rest
 	}
-}
-
-// cutParam cuts the first parameter, with its semicolon, off parameters whose grammar is checked.
-func cutParam(s string) (param, rest string) {
-	quoted := false
-	for i := 1; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == ';' && !quoted:
-			return s[:i], s[i:]
-		}
-	}
-	return s, ""
 }
 
 // grant determines the interval of a contact from its expires parameter, else from the Expires header field, else by our own rule

@@ -48,13 +48,7 @@ func (q question) defaultProto() wire.Proto {
 }
 
 func (q question) portFor(p wire.Proto) uint16 {
-	switch {
-	case q.port != 0:
-		return uint16(q.port)
-	case p.Secure():
-		return 5061
-	}
-	return 5060
+	return cmp.Or(uint16(q.port), p.Port())
 }
 
 func numeric(host string) (netip.Addr, bool) {

@@ -88,7 +88,7 @@ func (t *Transport) ours(f Flow, v *wire.Via) bool {
 	}
 	port := uint16(v.Port)
 	if port == 0 {
-		port = defaultPort(proto)
+		port = proto.Port()
 	}
 	by := f.SentBy()
 	if by.Port() == port && by.Addr() == host {

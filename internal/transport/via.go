@@ -55,7 +55,7 @@ func stampVia(req *wire.Request, source netip.AddrPort) {
 func appendParams(dst []byte, params string, rport uint16) []byte {
 	for params != "" {
 		var param string
-		param, params = cutParam(params)
+		param, params = wire.SplitParam(params)
 		switch name := paramName(param); {
 		case strings.EqualFold(name, "received"):
 		case strings.EqualFold(name, "rport"):
@@ -66,22 +66,6 @@ func appendParams(dst []byte, params string, rport uint16) []byte {
 		}
 	}
 	return dst
-}
-
-// cutParam splits ";a=b;c" into ";a=b" and ";c"; a semicolon in a quoted string does not split.
-func cutParam(s string) (param, rest string) {
-	quoted := false
-	for i := 1; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == ';' && !quoted:
-			return s[:i], s[i:]
-		}
-	}
-	return s, ""
 }
 
 // paramName is the name in ";name=value".
@@ -118,20 +102,7 @@ func replyPort(v *wire.Via, source netip.AddrPort) uint16 {
 	case v.Port != 0:
 		return uint16(v.Port)
 	}
-	return defaultPort(wire.UDP)
-}
-
-// defaultPort is the port of a sent-by that names none (RFC 3261, 18.1.1; RFC 7118, 5.5).
-func defaultPort(p wire.Proto) uint16 {
-	switch p {
-	case wire.TLS:
-		return 5061
-	case wire.WS:
-		return 80
-	case wire.WSS:
-		return 443
-	}
-	return 5060
+	return wire.UDP.Port()
 }
 
 // Fallback says where the response to a request with this top Via goes when the flow it came on is gone: over a connection, to the address it came from
@@ -154,7 +125,7 @@ func Fallback(v wire.Via) (hop wire.Hop, ok bool) {
 		port = uint16(v.RPort)
 	}
 	if port == 0 {
-		port = defaultPort(proto)
+		port = proto.Port()
 	}
 	hop = wire.Hop{Proto: proto, Addr: netip.AddrPortFrom(addr, port)}
 	if _, numeric := sentByAddr(v.Host); !numeric && proto.Secure() {

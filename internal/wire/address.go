@@ -95,7 +95,7 @@ func splitBare(s string) (uri, params string, err error) {
 // readParams checks the header parameters and finds the tag. Two tags would be two dialogs, to two readers.
 func (a *Address) readParams() error {
 	for rest, n := a.Params, 0; rest != ""; n++ {
-		name, value, tail, good := cutParam(rest)
+		name, value, tail, good := CutParam(rest)
 		if !good || n == MaxParams {
 			return errParams
 		}

@@ -60,10 +60,8 @@ func TestParam(t *testing.T) {
 			t.Errorf("%q: %q", s, v)
 		}
 	}
-	for s, want := range map[string]string{`a"b\c`: `"a\"b\\c"`, "a\r\n\x00b": `"ab"`, "": `""`} {
-		if got := Quote(s); got != want {
-			t.Errorf("%q: %s", s, got)
-		}
+	if param, rest := SplitParam(`;a="x;y\";z";b`); param != `;a="x;y\";z"` || rest != ";b" {
+		t.Errorf("split into %q and %q", param, rest)
 	}
 	for s, want := range map[string]string{`"`: `"`, `""`: "", `"a\`: `"a\`, `"a\"`: `a\`, "x": "x", `"a\\b"`: `a\b`} {
 		if got := Unquote(s); got != want {

@@ -40,6 +40,19 @@ func (p Proto) Reliable() bool { return p > UDP }
 // Secure: TLS and WSS.
 func (p Proto) Secure() bool { return p == TLS || p == WSS }
 
+// Port is the one that is meant where none is written (RFC 3261, 18.1.1; RFC 7118, 5.5).
+func (p Proto) Port() uint16 {
+	switch p {
+	case TLS:
+		return 5061
+	case WS:
+		return 80
+	case WSS:
+		return 443
+	}
+	return 5060
+}
+
 // FlowID names a flow: one connection, or one pair of UDP addresses (RFC 5626, 3.1). ip:port alone is not a flow. It is comparable.
 type FlowID struct {
 	Proto  Proto

@@ -6,7 +6,7 @@ import "strings"
 // compare without case. A quoted value comes unquoted.
 func Param(params, name string) (value string, ok bool) {
 	for params != "" {
-		n, v, rest, good := cutParam(params)
+		n, v, rest, good := CutParam(params)
 		if !good {
 			return "", false
 		}
@@ -18,12 +18,9 @@ func Param(params, name string) (value string, ok bool) {
 	return "", false
 }
 
-// CutParam cuts the first parameter off a raw ";a=b;c" string. A quoted value keeps its quotes; good is false where no parameter can be read.
-func CutParam(params string) (name, value, rest string, good bool) { return cutParam(params) }
-
-// cutParam cuts the first parameter off a ";a=b;c" string (generic-param of RFC 3261, 25.1). A value may be empty, as phones send "rport=";
-// a parameter may not: ";;" is not good.
-func cutParam(s string) (name, value, rest string, good bool) {
+// CutParam cuts the first parameter off a raw ";a=b;c" string (generic-param of RFC 3261, 25.1). A quoted value keeps its quotes. A value may be empty, as
+// phones send "rport="; a parameter may not: ";;" is not good.
+func CutParam(s string) (name, value, rest string, good bool) {
 	if s == "" || s[0] != ';' {
 		return "", "", "", false
 	}
@@ -47,6 +44,22 @@ func cutParam(s string) (name, value, rest string, good bool) {
 	}
 	value, s = s[:n], skipSpace(s[n:])
 	return name, value, s, s == "" || s[0] == ';'
+}
+
+// SplitParam splits ";a=b;c", whose grammar is checked, into ";a=b" and ";c": a semicolon in a quoted string does not split.
+func SplitParam(s string) (param, rest string) {
+	inside := false
+	for i := 1; i < len(s); i++ {
+		switch {
+		case s[i] == '"':
+			inside = !inside
+		case s[i] == '\\' && inside:
+			i++
+		case s[i] == ';' && !inside:
+			return s[:i], s[i:]
+		}
+	}
+	return s, ""
 }
 
 // quoted returns the length of the quoted-string at the start of s (s[0] is the quote), -1 if it does not end.
@@ -79,20 +92,4 @@ func Unquote(s string) string {
 		out = append(out, s[i])
 	}
 	return string(out)
-}
-
-// Quote returns s as a quoted-string. What no quoted-string may hold (CR, LF, NUL) is left out.
-func Quote(s string) string {
-	out := make([]byte, 0, len(s)+8)
-	out = append(out, '"')
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '\r', '\n', 0:
-		case '"', '\\':
-			out = append(out, '\\', c)
-		default:
-			out = append(out, c)
-		}
-	}
-	return string(append(out, '"'))
 }

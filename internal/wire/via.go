@@ -75,7 +75,7 @@ func (v *Via) readProtocol(s string) (rest string, ok bool) {
 func (v *Via) readParams() error {
 	var branch, received bool
 	for rest, n := v.Params, 0; rest != ""; n++ {
-		name, value, tail, good := cutParam(rest)
+		name, value, tail, good := CutParam(rest)
 		if !good || n == MaxParams {
 			return errParams
 		}

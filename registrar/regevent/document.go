@@ -126,7 +126,7 @@ func (d *document) gruu(b []byte, binding *location.Binding, brief bool) []byte 
 func params(b []byte, list string) []byte {
 	for list != "" {
 		var one string
-		one, list = cutParam(list)
+		one, list = wire.SplitParam(list)
 		name, value, _ := strings.Cut(one[1:], "=")
 		b = attribute(append(b, "<unknown-param"...), "name", strings.TrimSpace(name))
 		b = append(b, '>')
@@ -134,22 +134,6 @@ func params(b []byte, list string) []byte {
 		b = append(b, "</unknown-param>"...)
 	}
 	return b
-}
-
-// cutParam cuts the first parameter, with its semicolon, off parameters whose grammar is checked.
-func cutParam(s string) (param, rest string) {
-	quoted := false
-	for i := 1; i < len(s); i++ {
-		switch {
-		case s[i] == '"':
-			quoted = !quoted
-		case s[i] == '\\' && quoted:
-			i++
-		case s[i] == ';' && !quoted:
-			return s[:i], s[i:]
-		}
-	}
-	return s, ""
 }
 
 func attribute(b []byte, name, value string) []byte {

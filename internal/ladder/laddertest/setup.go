@@ -1,6 +1,7 @@
 package laddertest
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -207,7 +208,7 @@ func (st *stage) place(p *phone, addr netip.Addr, port uint16, listens bool) {
 			p.host += fmt.Sprintf(":%d", port)
 		}
 	}
-	served := netip.AddrPortFrom(addr, defaultPort(p.proto, port))
+	served := netip.AddrPortFrom(addr, cmp.Or(port, p.proto.Port()))
 	if p.proto == wire.UDP {
 		p.addr = served
 	} else {
@@ -228,16 +229,6 @@ func (st *stage) place(p *phone, addr netip.Addr, port uint16, listens bool) {
 }
 
 func password(user string) string { return user + "'s password" }
-
-func defaultPort(proto wire.Proto, port uint16) uint16 {
-	switch {
-	case port != 0:
-		return port
-	case proto.Secure():
-		return 5061
-	}
-	return 5060
-}
 
 func parseAddr(s string) (netip.Addr, uint16, error) {
 	if ap, err := netip.ParseAddrPort(s); err == nil {
