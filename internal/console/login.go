@@ -112,15 +112,6 @@ func (l *Login) state(scheduled bool, on []location.Binding) {
 	}
 }
 
-// LoginShow shows the logins of a user; with a device only that one.
-func (d *Desk) LoginShow(ctx context.Context, user, device string) ([]Login, error) {
-	list, err := d.LoginList(ctx, Query{User: user, Device: device})
-	if err == nil && len(list) == 0 {
-		return nil, fmt.Errorf("login of %s: %w", user, ErrNotFound)
-	}
-	return list, err
-}
-
 // LoginAdd logs a user in on a device.
 func (d *Desk) LoginAdd(ctx context.Context, n NewLogin) error {
 	g, err := d.grant(n.Device, n.User)
