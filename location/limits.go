@@ -40,10 +40,6 @@ const (
 	// wheelSlots is how far the wheel reaches, in seconds. What expires later is put at its end and again when it comes up: once an hour.
 	wheelSlots = 4096
 
-	// ProbationRetry is after how long a phone whose binding was taken away with Probation shall try again: long enough for people to see what
-	// they did, short enough for nobody to have to restart phones.
-	ProbationRetry = 5 * time.Minute
-
 	// minSkew is by how much the wall clock must have been set for it to matter.
 	minSkew = 1000 // ms
 )

@@ -56,17 +56,18 @@ func gruusOf(m *gruu.Maker, bindings *location.Service) func(wire.AOR, *location
 // addEvents makes the notifier of registrations and has it hear of every change.
 func (c *core) addEvents(p parts, users directory, verifier *auth.Verifier, gruus *gruu.Maker) (err error) {
 	c.events, err = regevent.New(regevent.Config{
-		Domains:  p.domains,
-		Users:    users,
-		Auth:     verifier,
-		Location: p.bindings,
-		Network:  p.network,
-		Layer:    c.layer,
-		Store:    p.subscriptions,
-		GRUUs:    gruusOf(gruus, p.bindings),
-		Happened: p.happened,
-		Allow:    mayWatch(p.policy),
-		Vouches:  c.logins.Vouches,
+		Domains:    p.domains,
+		Users:      users,
+		Auth:       verifier,
+		Location:   p.bindings,
+		Network:    p.network,
+		Layer:      c.layer,
+		Store:      p.subscriptions,
+		GRUUs:      gruusOf(gruus, p.bindings),
+		RetryAfter: c.logins.RetryAfter,
+		Happened:   p.happened,
+		Allow:      mayWatch(p.policy),
+		Vouches:    c.logins.Vouches,
 	})
 	if err != nil {
 		return err

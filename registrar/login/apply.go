@@ -35,6 +35,15 @@ func (s *Service) turn(before, now time.Time) {
 	s.Logger.Info("time window of the policy", "shortened", n.Shortened, "probation", n.Probation, "rejected", n.Rejected, "error", err)
 }
 
+// RetryAfter is when a phone may come back whose binding the policy has put on probation: as it says now. 0 is at once.
+func (s *Service) RetryAfter(aor wire.AOR, b *location.Binding) time.Duration {
+	f := s.factsOf(aor, b, time.Now())
+	if d := s.Policy().Decide(&f); d.Deny != nil {
+		return d.Deny.RetryAfter
+	}
+	return 0
+}
+
 // change is what is to be done to one binding.
 type change struct {
 	why     location.Reason

@@ -490,6 +490,13 @@ expires_min = "5m"
 		}
 		f.has(alice)
 		f.has(carol, "sip:carol@192.0.2.1 10m0s")
+		// RFC 3680, 5.1: when a phone on probation may come back is what the policy says now.
+		for rules, want := range map[string]time.Duration{old: 0, fresh: 5 * time.Minute} {
+			f.policy.Store(f.rules(rules))
+			if got := f.RetryAfter(aor("bob"), &f.bindings.Lookup(aor("erin"))[0]); got != want {
+				t.Errorf("bob may come back after %v, want %v", got, want)
+			}
+		}
 		for user, before := range untouched {
 			if diff := cmp.Diff(fmt.Sprint(before), fmt.Sprint(f.bindings.Lookup(aor(user)))); diff != "" {
 				t.Errorf("%s: %s", user, diff)

@@ -17,7 +17,9 @@ type document struct {
 	full    bool
 	state   string // of the registration
 	gruus   func(aor wire.AOR, b *location.Binding) GRUU
-	now     time.Time
+
+	retryAfter func(aor wire.AOR, b *location.Binding) time.Duration
+	now        time.Time
 }
 
 // write returns the document with as many of the contacts as fit into limit bytes, at least one, and how many those are. Where not all fit with everything
@@ -84,7 +86,7 @@ func (d *document) contact(b []byte, c *change, brief bool) []byte {
 		b = number(b, "expires", c.binding.Expires.Sub(d.now))
 	}
 	if c.event == "probation" {
-		b = number(b, "retry-after", location.ProbationRetry)
+		b = number(b, "retry-after", d.retryAfter(d.aor, c.binding))
 	}
 	if q := c.binding.Q; q < 1000 {
 		b = attribute(b, "q", "0."+strconv.Itoa(1000 + q)[1:])

@@ -55,7 +55,7 @@ func TestReadEvent(t *testing.T) {
 	}
 }
 
-// RFC 3680, 4.5: who says what it reads must read our format.
+// RFC 3680, 4.5 and RFC 3261, 20.1: who says what it reads must read our format.
 func TestAccepts(t *testing.T) {
 	for header, want := range map[string]bool{
 		"":                                    true,

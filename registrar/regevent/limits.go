@@ -30,6 +30,9 @@ const (
 	// retryAfter is when a subscriber who found no room shall come again.
 	retryAfter = "300"
 
+	// probation is when a phone on probation may come back, where nobody knows better: long enough for people to see what they did, short enough for nobody to have to restart phones.
+	probation = 5 * time.Minute
+
 	// maxDatagram is the largest NOTIFY sent over UDP: changes that do not fit follow in the next one, full state goes over TCP if that can be. RFC 3261, 18.1.1
 	maxDatagram = 1300
 

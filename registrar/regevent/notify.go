@@ -144,7 +144,7 @@ func seconds(n int) string { return strconv.Itoa(n) }
 // for the next document. The subscriber's own contact comes first.
 func (s *subscription) body(room int) []byte {
 	bindings := s.n.Location.Lookup(s.aor)
-	d := document{aor: s.aor, version: s.version - 1, full: s.full, now: time.Now(), gruus: s.n.GRUUs}
+	d := document{aor: s.aor, version: s.version - 1, full: s.full, now: time.Now(), gruus: s.n.GRUUs, retryAfter: s.n.RetryAfter}
 	if s.watcher != s.aor {
 		d.gruus = withoutTemporary(s.n.GRUUs)
 	}

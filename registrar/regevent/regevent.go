@@ -65,6 +65,8 @@ type Config struct {
 	Vouches func(flow transport.Flow, proven, from wire.AOR) bool
 	// GRUUs gives the addresses of a binding for an address-of-record; nil: there are none.
 	GRUUs func(aor wire.AOR, b *location.Binding) GRUU
+	// RetryAfter tells when a phone may come back whose binding was put on probation; nil: after five minutes. RFC 3680, 5.1
+	RetryAfter func(aor wire.AOR, b *location.Binding) time.Duration
 	// Happened hears of subscriptions that begin and end; nil is silent. It must not block.
 	Happened func(Happening)
 	Logger   *slog.Logger // nil is slog.Default()
@@ -99,6 +101,9 @@ func New(c Config) (*Notifier, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	if c.RetryAfter == nil {
+		c.RetryAfter = func(wire.AOR, *location.Binding) time.Duration { return probation }
 	}
 	n := &Notifier{Config: c}
 	n.table.init()
