@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/emiago/sipgo/sip"
+
 	"signalbox/internal/wire"
 )
 
@@ -11,7 +13,7 @@ import (
 //
 //   - a member of a dialog, by our Record-Route value: to the other side of that dialog;
 //   - whom another domain will ask, for which we are the edge proxy: to there, and from there to its phones;
-//   - a stranger, if the operator lets strangers in: to our own users;
+//   - a stranger, if the operator lets strangers in: to our own users, unless it is a NOTIFY that nobody asked for;
 //   - everybody else authenticates, and is whom From says: to anywhere.
 func (c *call) admit() error {
 	if c.req.To.Tag == "" {
@@ -31,6 +33,10 @@ func (c *call) admit() error {
 	case c.dialog.valid:
 		return c.authenticate()
 	case len(c.routes) == 0 && c.fromStranger() && c.forOurUser():
+		if c.req.Method == sip.NOTIFY && c.req.To.Tag == "" {
+			// Nobody has subscribed to it (RFC 6665, 4.1.3). Our own users may send one all the same: exchanges tell of waiting messages so.
+			return wire.Errorf(481, "Subscription Does Not Exist", "proxy: a stranger's NOTIFY out of dialog")
+		}
 		c.stranger = true
 		return nil
 	}
