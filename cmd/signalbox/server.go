@@ -49,8 +49,9 @@ type server struct {
 	turn     *turn.Server       // nil: none
 	ready    []webphone.Account // that the phone page may offer: those of signalbox dev
 
-	refused refusedPages  // web pages that wanted to connect
-	calls   mediaCounters // of the media bridge
+	refused      refusedPages  // web pages that wanted to connect
+	calls        mediaCounters // of the media bridge
+	turnCounters turnCounters
 
 	certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error) // nil: nothing needs one
 	localCA     *transport.LocalCA                                   // nil: the certificate is the operator's
@@ -260,7 +261,7 @@ func (s *server) Status() console.Status {
 		Kept: counts.Servers + counts.Clients, Refused: counts.Refused, Goroutines: runtime.NumGoroutine(), Heap: heap[0].Value.Uint64(),
 		Users: s.users.Len(), Registrations: s.bindings.Len(), Subscriptions: s.core.events.Len(), Transactions: counts.Active, Draining: s.core.dispatch.draining.Load(),
 	}
-	st.Listening, st.Media = s.listening(), s.mediaStatus()
+	st.Listening, st.Media, st.TURN = s.listening(), s.mediaStatus(), s.turnStatus()
 	return st
 }
 

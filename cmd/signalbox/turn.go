@@ -100,10 +100,8 @@ func (s *server) openTURN(ctx context.Context) error {
 		Allowed: t.peers, Own: newOwnAddresses().list,
 		Media:       func(port uint16) bool { return s.media != nil && port == s.media.WebRTC() },
 		Allocations: t.allocations, Kbits: t.kbits,
-		Metrics: turn.Metrics{BadAuth: func(user string, from netip.AddrPort) {
-			s.log.Warn("wrong TURN password", "user", harmless(shorten(user)), "source", from.String())
-		}},
-		Logger: s.log,
+		Metrics: s.turnMetrics(),
+		Logger:  s.log,
 	}
 	if s.certificate == nil {
 		c.TLS = nil

@@ -38,6 +38,9 @@ func WriteMetrics(w io.Writer, s *Status) error {
 	if s.Media != nil {
 		m.media(s.Media)
 	}
+	if s.TURN != nil {
+		m.turn(s.TURN)
+	}
 	return m.w.Flush()
 }
 

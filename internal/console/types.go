@@ -24,6 +24,7 @@ type Status struct {
 	Draining      bool      `json:"draining,omitempty"`
 
 	Media *Media `json:"media,omitempty"` // absent where no media are bridged
+	TURN  *TURN  `json:"turn,omitempty"`  // nil where there is none
 }
 
 // Media are the calls whose media pass through here, echoes included. What ends in "_total" only grows, from the start of the server.

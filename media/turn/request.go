@@ -100,12 +100,14 @@ func (r *request) authenticate() bool {
 		return false
 	}
 	user, key, ok := r.s.key(name.String(), realm.String())
+	known := r.s.nonces.good(nonce.String(), r.c.remote())
 	if !ok || stun.MessageIntegrity(key).Check(r.m) != nil {
-		r.s.badAuth(name.String(), r.c.remote())
+		_, connected := r.c.(*stream)
+		r.s.badAuth(name.String(), r.c.remote(), known || connected)
 		r.challenge(stun.CodeUnauthorized)
 		return false
 	}
-	if !r.s.nonces.good(nonce.String(), r.c.remote()) {
+	if !known {
 		r.challenge(stun.CodeStaleNonce)
 		return false
 	}
