@@ -41,16 +41,17 @@ var certificate, fingerprint = func() (tls.Certificate, string) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
 }()
 
-func newBrowser() (*browser, error) {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+// newBrowser makes a browser at an address of this machine.
+func newBrowser(at net.IP) (*browser, error) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: at})
 	return &browser{conn: conn, handshake: make(chan []byte, 100)}, err
 }
 
 func (b *browser) offer() string {
-	port := b.conn.LocalAddr().(*net.UDPAddr).Port
+	at, port := b.conn.LocalAddr().(*net.UDPAddr).IP, b.conn.LocalAddr().(*net.UDPAddr).Port
 	return fmt.Sprintf("v=0\r\no=- %d 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\nm=audio %d UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 127.0.0.1\r\na=rtcp-mux\r\na=mid:0\r\na=sendrecv\r\n"+
-		"a=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 %s\r\na=setup:actpass\r\na=candidate:1 1 udp 2130706431 127.0.0.1 %d typ host\r\na=rtpmap:0 PCMU/8000\r\n",
-		port, port, fingerprint, port)
+		"a=ice-ufrag:peer\r\na=ice-pwd:0123456789012345678901\r\na=fingerprint:sha-256 %s\r\na=setup:actpass\r\na=candidate:1 1 udp 2130706431 %s %d typ host\r\na=rtpmap:0 PCMU/8000\r\na=ssrc:77 cname:page\r\n",
+		port, port, fingerprint, at, port)
 }
 
 func attribute(sdp, name string) string {

@@ -1,5 +1,5 @@
 // Command media measures what bridging a browser's call to an RTP phone costs: CPU for each packet that is passed on and memory for each call, of
-// Signalbox and of rtpengine, which does the same work in userspace (table -1). Browsers are ICE, DTLS and SRTP of pion on one socket each; phones send back
+// Signalbox, of rtpengine, which does the same work in userspace (table -1), and of Janus with its SIP plugin. Browsers are ICE, DTLS and SRTP of pion on one socket each; phones send back
 // what they hear. It looks at the programs from outside: /proc and the packets. Results are in docs/bench/media.md.
 package main
 
@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"os/exec"
 	"strconv"
@@ -19,37 +20,39 @@ var (
 	calls   = flag.Int("calls", 200, "calls at once")
 	seconds = flag.Int("seconds", 20, "how long packets flow")
 	rounds  = flag.Int("rounds", 3, "measurements of each program")
-	only    = flag.String("only", "", "signalbox or rtpengine")
+	only    = flag.String("only", "", "signalbox, rtpengine or janus")
 )
 
 // bridge is a program under test: it turns a browser's offer and a phone's answer into the other's.
 type bridge interface {
 	pid() int
+	at() net.IP // where browsers reach it from
 	call(n int, offer string, phone func(offer string) (answer string)) (answer string, err error)
 	close()
 }
+
+var programs = []struct {
+	name  string
+	start func() (bridge, error)
+}{{"signalbox", startSignalbox}, {"rtpengine", startRTPEngine}, {"janus", startJanus}}
 
 func main() {
 	flag.Parse()
 	fmt.Printf("| program | calls | packets/s | us CPU a packet | KB a call | lost |\n|---|---|---|---|---|---|\n")
 	for range *rounds {
-		for _, name := range []string{"signalbox", "rtpengine"} {
-			if *only != "" && *only != name {
+		for _, p := range programs {
+			if *only != "" && *only != p.name {
 				continue
 			}
-			start := startSignalbox
-			if name == "rtpengine" {
-				start = startRTPEngine
-			}
-			b, err := start()
+			b, err := p.start()
 			if err != nil {
-				log.Printf("%s: %v", name, err)
+				log.Printf("%s: %v", p.name, err)
 				continue
 			}
-			err = measure(name, b)
+			err = measure(p.name, b)
 			b.close()
 			if err != nil {
-				log.Fatalf("%s: %v", name, err)
+				log.Fatalf("%s: %v", p.name, err)
 			}
 		}
 	}
@@ -59,7 +62,7 @@ func measure(name string, b bridge) error {
 	before := memory(b.pid())
 	var browsers []*browser
 	for n := range *calls {
-		caller, err := newBrowser()
+		caller, err := newBrowser(b.at())
 		if err != nil {
 			return err
 		}

@@ -27,8 +27,9 @@ func startRTPEngine() (bridge, error) {
 	return &rtpengine{cmd: cmd, conn: conn}, err
 }
 
-func (r *rtpengine) pid() int { return r.cmd.Process.Pid }
-func (r *rtpengine) close()   { kill(r.cmd) }
+func (r *rtpengine) pid() int   { return r.cmd.Process.Pid }
+func (r *rtpengine) at() net.IP { return net.IPv4(127, 0, 0, 1) }
+func (r *rtpengine) close()     { kill(r.cmd) }
 
 func bstr(s string) string { return strconv.Itoa(len(s)) + ":" + s }
 

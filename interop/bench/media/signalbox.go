@@ -72,7 +72,8 @@ func startSignalbox() (bridge, error) {
 	return s, s.register()
 }
 
-func (s *signalbox) pid() int { return s.cmd.Process.Pid }
+func (s *signalbox) pid() int   { return s.cmd.Process.Pid }
+func (s *signalbox) at() net.IP { return net.IPv4(127, 0, 0, 1) }
 
 func (s *signalbox) close() {
 	_ = s.page.CloseNow()
@@ -136,16 +137,16 @@ func (s *signalbox) register() error {
 		}
 	}
 	_ = s.desk.SetReadDeadline(time.Time{})
-	go s.ring()
+	go ring(s.desk, func(offer string) string { return s.answer(offer) })
 	return nil
 }
 
 // ring answers every INVITE.
-func (s *signalbox) ring() {
+func ring(desk *net.UDPConn, answer func(string) string) {
 	buf := make([]byte, 65536)
 	seen := map[string]string{}
 	for {
-		n, from, err := s.desk.ReadFromUDP(buf)
+		n, from, err := desk.ReadFromUDP(buf)
 		if err != nil {
 			return
 		}
@@ -156,11 +157,11 @@ func (s *signalbox) ring() {
 		id := header(m, "Via")
 		if seen[id] == "" {
 			_, body, _ := strings.Cut(m, "\r\n\r\n")
-			sdp := s.answer(body)
+			sdp := answer(body)
 			seen[id] = fmt.Sprintf("SIP/2.0 200 OK\r\n%s%sFrom: %s\r\nTo: %s;tag=t%d\r\nCall-ID: %s\r\nCSeq: %s\r\nContact: <sip:bob@%s>\r\nContent-Type: application/sdp\r\nContent-Length: %d\r\n\r\n%s",
-				all(m, "Via"), all(m, "Record-Route"), header(m, "From"), header(m, "To"), len(seen), header(m, "Call-ID"), header(m, "CSeq"), s.desk.LocalAddr(), len(sdp), sdp)
+				all(m, "Via"), all(m, "Record-Route"), header(m, "From"), header(m, "To"), len(seen), header(m, "Call-ID"), header(m, "CSeq"), desk.LocalAddr(), len(sdp), sdp)
 		}
-		_, _ = s.desk.WriteToUDP([]byte(seen[id]), from)
+		_, _ = desk.WriteToUDP([]byte(seen[id]), from)
 	}
 }
 
