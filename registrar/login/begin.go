@@ -203,6 +203,7 @@ func (s *Service) gone(user, device wire.AOR, why location.Reason) {
 		return
 	}
 	switch {
+	case l.Method == policy.ByAdmin.String() && !active(l, time.Now()): // ends in a moment, as it should
 	case l.Method == policy.ByAdmin.String():
 		s.Changed(l, Lost)
 	case why == location.Removed, why == location.Registered: // or a REGISTER elsewhere took it away
