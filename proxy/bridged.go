@@ -157,7 +157,7 @@ func (b *branch) bridgeResponse(res *wire.Response) error {
 // bridgeLater is for the responses to requests within the dialog.
 func (b *branch) bridgeLater(a *anchored, res *wire.Response) error {
 	c := b.c
-	if res.StatusCode >= 200 {
+	if code := res.StatusCode; code >= 200 && code < 300 && refreshesTarget(res.CSeq.Method) {
 		a.refresh(res, c.mediaFrom != 0)
 	}
 	sdp := description(res)

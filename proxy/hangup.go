@@ -114,12 +114,15 @@ func (a *anchored) observe(req *wire.Request, fromCaller bool) {
 		who = &a.caller
 	}
 	who.cseq = max(who.cseq, req.CSeq.Seq)
-	if method := req.CSeq.Method; method == "INVITE" || method == "UPDATE" {
+	if refreshesTarget(req.CSeq.Method) {
 		who.refresh(req)
 	}
 }
 
-// refresh is the same for a response. RFC 3261, 12.2.1.2
+// refreshesTarget tells the requests that say where further ones shall go, in what they carry themselves and in their 2xx. RFC 3261, 12.2; RFC 3311, 5.1
+func refreshesTarget(method string) bool { return method == "INVITE" || method == "UPDATE" }
+
+// refresh is the same for a 2xx. RFC 3261, 12.2.1.2
 func (a *anchored) refresh(res *wire.Response, byCaller bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

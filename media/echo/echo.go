@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"signalbox/internal/transaction"
@@ -56,7 +57,7 @@ type call struct {
 	local, remote string // From and To of a request of ours
 	target        wire.URI
 	routes        []string
-	cseq          uint32 // of the caller's requests
+	cseq          atomic.Uint32 // of the caller's latest request
 
 	ok      []byte // the 200 that awaits its ACK
 	again   *transaction.Timer
@@ -139,9 +140,10 @@ func (s *Service) invite(tx *transaction.Server) error {
 		return wire.Errorf(486, "", "echo: %d calls are up", maxCalls)
 	}
 	c := &call{
-		s: s, owner: s.Layer.NewOwner(), flow: tx.Flow, target: contact.URI, cseq: req.CSeq.Seq, remote: strings.Clone(req.From.Raw),
+		s: s, owner: s.Layer.NewOwner(), flow: tx.Flow, target: contact.URI, remote: strings.Clone(req.From.Raw),
 		id: dialogID{strings.Clone(req.CallID), wire.NewTag(), strings.Clone(req.From.Tag)},
 	}
+	c.cseq.Store(req.CSeq.Seq)
 	c.media = s.Media.NewEcho(s.Side(tx.Flow), func(why string) { c.owner.Do(func() { c.hangup(why) }) })
 	answer, err := c.media.Answer(offer)
 	if err != nil {
@@ -206,6 +208,10 @@ func (c *call) serve(tx *transaction.Server) error {
 		c.owner.Do(c.acknowledged)
 		return nil
 	}
+	if seen := c.cseq.Load(); req.CSeq.Seq < seen {
+		return wire.Errorf(500, "Out Of Order", "echo: CSeq %d after %d", req.CSeq.Seq, seen)
+	}
+	c.cseq.Store(req.CSeq.Seq)
 	switch req.Method {
 	case "BYE":
 		tx.Reply(200, "")

@@ -124,7 +124,7 @@ const (
 	offer   = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/AVP 0\r\n"
 )
 
-// RFC 3261, 13.3.1.4: the call is answered at once; the 200 is repeated until its ACK, over TCP too; hold and resume (14.2); and the BYE ends it (15.1.2).
+// RFC 3261, 12 and 13.3.1.4: the call is answered at once; the 200 is repeated until its ACK, over TCP too. RFC 3261, 14.2: hold and resume. RFC 3261, 15.1.2: the BYE ends it.
 func TestCall(t *testing.T) {
 	c := newCaller(t, 0)
 	c.sends("INVITE", echoURI, offer)
@@ -149,13 +149,16 @@ func TestCall(t *testing.T) {
 	c.hears("200 INFO")
 	c.sends("MESSAGE", to, "")
 	c.hears("405 MESSAGE")
+	c.seq++
+	c.numbered(c.seq-2, "BYE", to, "") // RFC 3261, 12.2.2: overtaken, or somebody's guess
+	c.hears("500 BYE")
 	c.sends("BYE", to, "")
 	c.hears("200 BYE")
 	c.sends("BYE", to, "")
 	c.hears("481 BYE") // RFC 3261, 12.2.2
 }
 
-// What cannot be answered is refused with the reason.
+// RFC 3261, 13.3: what cannot be answered is refused with the reason.
 func TestRefused(t *testing.T) {
 	c := newCaller(t, 0)
 	for _, tt := range []struct {
