@@ -117,7 +117,7 @@ func (c *call) implicitPreferences() []preference {
 const maxScore = 1000
 
 // judge tells how well a target fits the caller's wishes, 0 to maxScore, and whether it is wanted at all. One that says nothing of itself is immune.
-// RFC 3841, 7.2.4
+// RFC 3841, 7.2.4; RFC 3841, 7.2.5 is an example.
 func judge(t *target, accept, reject []preference) (score int, wanted bool) {
 	if t.binding == nil {
 		return maxScore, true
@@ -161,7 +161,8 @@ func judge(t *target, accept, reject []preference) (score int, wanted bool) {
 	return sum / matching, true
 }
 
-// dispose does what the caller asks of the search itself. We never recurse, and have no queue; the rest is done. RFC 3841, 7.1 and 9.1
+// dispose does what the caller asks of the search itself, but for two things, which pass with the request. We never recurse: where a phone redirects its callers to is a call that its user would
+// pay for, and nobody has asked for that (hardening 43). And whoever queues calls is a user agent; a proxy has no queue. RFC 3841, 7.1 and 9.1
 func (c *call) dispose() {
 	if c.facts&hasDisposition == 0 {
 		return

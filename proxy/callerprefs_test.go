@@ -125,7 +125,7 @@ func reached(t *testing.T, method string, lines []string, phones ...func(*locati
 	return strings.TrimSpace(order)
 }
 
-// RFC 3841, 7.2 and 9.1: who is called, and in which order.
+// RFC 3841, 7.2, 7.2.1, 7.2.3 and 9.1; RFC 3840, 10: who is called, and in which order.
 func TestCallerPreferences(t *testing.T) {
 	audio, video, phone, dumb := can(";audio"), can(";audio;video"), can(`;audio;methods="INVITE,BYE"`), can("")
 	low := func(b *location.Binding) { b.Q, b.Params = 100, ";audio;video" }
@@ -139,6 +139,7 @@ func TestCallerPreferences(t *testing.T) {
 		{[]string{"Accept-Contact: *;video;require;explicit"}, "INVITE", []func(*location.Binding){audio, video}, "b2"},
 		{[]string{"Accept-Contact: *;video;require;explicit"}, "INVITE", []func(*location.Binding){audio, video, dumb}, "b2+b3"}, // who says nothing is immune
 		{[]string{"Accept-Contact: *;video;require"}, "INVITE", []func(*location.Binding){audio, video}, "b2 b1"},
+		// RFC 3841, 9.2: the compact names.
 		{[]string{"a: *;video"}, "INVITE", []func(*location.Binding){audio, video}, "b2 b1"},
 		{[]string{"Accept-Contact: *;video;explicit"}, "INVITE", []func(*location.Binding){audio, video}, "b2 b1"},
 		{[]string{"Accept-Contact: *;video"}, "INVITE", []func(*location.Binding){audio, low}, "b1 b2"}, // the callee's q is above all
@@ -158,8 +159,11 @@ func TestCallerPreferences(t *testing.T) {
 		// RFC 3841, 9.1
 		{[]string{"Request-Disposition: no-fork"}, "INVITE", []func(*location.Binding){low, audio, video}, "b2"},
 		{[]string{"d: sequential"}, "INVITE", []func(*location.Binding){audio, video, dumb}, "b1 b2 b3"},
+		// RFC 3841, 7.1: what we have no use for, recurse and queue, gets in nobody's way.
+		{[]string{"Request-Disposition: queue, no-recurse"}, "INVITE", []func(*location.Binding){audio, video}, "b1+b2"},
 		{[]string{"Request-Disposition: proxy, PARALLEL , recurse"}, "INVITE", []func(*location.Binding){low, audio}, "b1+b2"},
 		{[]string{"Request-Disposition: redirect"}, "INVITE", []func(*location.Binding){audio}, "b1"}, // has no GRUU
+		// RFC 3841, 5
 		{[]string{"Proxy-Require: pref", "Accept-Contact: *;video"}, "INVITE", []func(*location.Binding){audio, video}, "b2 b1"},
 		{[]string{"Proxy-Require: pref, x"}, "INVITE", []func(*location.Binding){audio}, "420"},
 		// Bad input, and too much of it: RFC 3841, 11

@@ -59,7 +59,7 @@ func TestEdgeRegister(t *testing.T) {
 	}, edge)
 }
 
-// RFC 5626, 5.3: what comes back finds the phone by its flow token; the dialog stays on it; a lost flow is 430, a token of somebody else 403.
+// RFC 5626, 5.3 and 5.3.1: what comes back finds the phone by its flow token; the dialog stays on it; a lost flow is 430, a token of somebody else 403.
 func TestEdgeForwards(t *testing.T) {
 	for _, proto := range []wire.Proto{wire.UDP, wire.TCP} {
 		play(t, func(w *world) {
@@ -124,6 +124,7 @@ func TestEdgeIsNoRelay(t *testing.T) {
 	})
 }
 
+// RFC 5626, 5.2: a flow token names the flow and cannot be altered, nor made from a token of another kind.
 func TestEdgeToken(t *testing.T) {
 	s := newSigner(make([]byte, 32))
 	for _, flow := range []wire.FlowID{

@@ -162,7 +162,7 @@ func TestGRUUOverAnotherFlow(t *testing.T) {
 	})
 }
 
-// RFC 5626, 5.3.2: a request in a dialog reaches the phone over the flow it has now, whichever that is, for caller and callee; the Request-URI stays.
+// RFC 5626, 4.3 and 5.3.2: a request in a dialog reaches the phone over the flow it has now, whichever that is, for caller and callee; the Request-URI stays.
 func TestDialogFollowsThePhone(t *testing.T) {
 	for _, tt := range []struct {
 		name string

@@ -11,7 +11,7 @@ import (
 	"signalbox/location"
 )
 
-// A phone behind NAT that registers over UDP is reached only as long as the NAT remembers it: half a minute with many. Phones that know outbound see to that
+// A phone behind NAT that registers over UDP is reached only as long as the NAT remembers it: half a minute with many (RFC 5626, 4.4). Phones that know outbound see to that
 // themselves (RFC 5626, 4.4.2); to the others we send an OPTIONS now and then, whose answer keeps the way open in both directions, whatever the
 // answer is (RFC 3261, 11.2). Bare line ends would be cheaper, but RFC 5626, 4.4.1 forbids them over UDP, and NATs need not count what comes from outside. Connections
 // need nothing of that: TCP's own keep-alive does it (package transport).

@@ -40,7 +40,7 @@ func (g *registration) readFlows() error {
 	return nil
 }
 
-// ignoreFlows: the first proxy does not keep the phone's flow, so nobody does. A phone that counts on it must hear that, and nobody else: RFC 5626, 6
+// ignoreFlows: the first proxy does not keep the phone's flow, so nobody does. A phone that counts on it must hear that, and nobody else: RFC 5626, 6 and 11.6
 func (g *registration) ignoreFlows() error {
 	if g.options&knowsOutbound != 0 {
 		return wire.Errorf(439, "", "registrar: outbound by way of a proxy that does not know it")

@@ -101,7 +101,7 @@ func TestOutboundRules(t *testing.T) {
 	}
 }
 
-// RFC 5626, 6: a flow is bound by instance and reg-id. The same ones replace it at once, from wherever they come; others stand beside it.
+// RFC 5626, 4.1 and 6: a flow is bound by instance and reg-id. The same ones replace it at once, from wherever they come; others stand beside it.
 func TestFlowReplaced(t *testing.T) {
 	play(t, func(w *world) {
 		p := w.phone("alice", "192.0.2.1:5062")
@@ -246,7 +246,7 @@ func TestTidy(t *testing.T) {
 	})
 }
 
-// RFC 3327, 5.3; RFC 3608, 6.3
+// RFC 3327, 4 and 5.3; RFC 3608, 6.3
 func TestPath(t *testing.T) {
 	const via, contact = "Via: SIP/2.0/UDP 10.0.0.9;branch=z9hG4bKphone", "Contact: <sip:alice@10.0.0.9>"
 	for _, tt := range []struct {
@@ -310,7 +310,7 @@ func (w *world) leads(t *testing.T, text string) bool {
 	})
 }
 
-// RFC 5627, 5.1 to 5.3: who gets GRUUs, which ones, and how long they are good.
+// RFC 5627, 5, 5.1 to 5.3: who gets GRUUs, which ones, and how long they are good.
 func TestGRUU(t *testing.T) {
 	const uri, uri2 = "sip:alice@192.0.2.1:5062", "sip:alice@192.0.2.1:5063"
 	play(t, func(w *world) {

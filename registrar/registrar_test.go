@@ -27,6 +27,7 @@ func TestRegister(t *testing.T) {
 		if res.StatusCode != 200 || res.To.Tag == "" || res.CSeq.Seq != 3 {
 			t.Fatalf("\n%s", res)
 		}
+		// RFC 3840, 6: feature tags are kept and returned.
 		want := []string{`<sip:alice@192.0.2.1:5062;ob>;+sip.instance="<urn:uuid:1;2>";audio;q=0.5;expires=600`}
 		if diff := cmp.Diff(want, contacts(res)); diff != "" {
 			t.Errorf("(-want +got)\n%s", diff)

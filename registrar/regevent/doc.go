@@ -1,4 +1,4 @@
-// Package regevent tells subscribers how registrations change: it is the notifier (RFC 6665, 4.2) of the event package reg (RFC 3680), with the GRUU elements
+// Package regevent tells subscribers how registrations change: it is the notifier (RFC 6665, 4.2) of the event package reg (RFC 3680, 4), with the GRUU elements
 // of RFC 5628.
 //
 // The dispatcher in cmd calls ServeSIP for every SUBSCRIBE that Serves claims: those to our addresses with Event: reg, and those within the dialogs they made. Other

@@ -127,6 +127,29 @@ func TestWatchingOthers(t *testing.T) {
 	})
 }
 
+// RFC 5626, 4.2: two flows of one phone may have the same Contact; they are two contacts, of which one may go.
+func TestTwoFlowsOfOneContact(t *testing.T) {
+	play(t, func(w *world) {
+		f := w.line(wire.UDP, "203.0.113.1:40000")
+		one, two := binding("sip:alice@10.0.0.1", f), binding("sip:alice@10.0.0.1", f)
+		one.InstanceID, one.RegID, two.InstanceID, two.RegID = "<urn:uuid:1>", 1, "<urn:uuid:1>", 2
+		w.register(alice, location.Registered, set(one, two))
+		n, _ := w.subscribe(f, "alice", "sip:alice@example.org")
+		all := n.reginfo().Registration.Contacts
+		if len(all) != 2 || all[0].ID == all[1].ID {
+			t.Fatalf("told %+v", all)
+		}
+		w.register(alice, location.Removed, set(one))
+		if r := w.next(f, pace+time.Second); len(r.Registration.Contacts) != 1 || r.Registration.Contacts[0].State != "terminated" {
+			t.Errorf("told %s", r.tells())
+		}
+		// RFC 5627, 4.3: our own Contact in the dialog says that it leads here and nowhere else.
+		if c := n.get("Contact"); !strings.HasPrefix(c, "<sip:192.0.2.100:5060;gr=") {
+			t.Errorf("Contact %s", c)
+		}
+	})
+}
+
 // RFC 6665, 4.1.3: an account that is removed takes the subscriptions to it along; they hear the last of it.
 func TestAccountRemoved(t *testing.T) {
 	play(t, func(w *world) {
