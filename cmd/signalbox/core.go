@@ -38,8 +38,9 @@ type parts struct {
 	log       *slog.Logger
 	finished  func(tx *transaction.Server, code int, took time.Duration)
 	badSecret func(user, source string)
-	media     *media.Engine     // nil: no media is bridged
-	messages  *messages.Gateway // nil: no pages with data channels
+	strayed   func(domain string, from wire.FlowID) // nil: nobody is told
+	media     *media.Engine                         // nil: no media is bridged
+	messages  *messages.Gateway                     // nil: no pages with data channels
 
 	changes       *changes       // of bindings; nil: nobody tells
 	subscriptions regevent.Store // nil: a restart forgets them
@@ -118,7 +119,7 @@ func newCore(p parts) (*core, error) {
 	if p.messages != nil {
 		believes = pageAuth{verifier, p.messages}
 	}
-	c := &core{dispatch: &dispatcher{domains: p.domains}, auth: verifier, network: p.network, resolver: p.resolver}
+	c := &core{dispatch: &dispatcher{domains: p.domains, local: p.network.IsLocal, strayed: p.strayed}, auth: verifier, network: p.network, resolver: p.resolver}
 	c.layer = transaction.New(transaction.Config{
 		Handler:  c.dispatch,
 		Finished: p.finished,

@@ -21,6 +21,8 @@ type dispatcher struct {
 	proxy     *proxy.Proxy
 	events    *regevent.Notifier
 	echo      *echo.Service // nil without media
+	local     func(host string, port int) bool
+	strayed   func(domain string, from wire.FlowID) // nil: nobody is told
 	draining  atomic.Bool
 }
 
@@ -34,6 +36,9 @@ func (d *dispatcher) ServeSIP(tx *transaction.Server) error {
 	if tx.Request.Method == sip.REGISTER {
 		if _, ours := d.domains.Domain(tx.Request.URI.Host); ours {
 			return d.registrar.ServeSIP(tx)
+		}
+		if err := d.stray(tx); err != nil {
+			return err
 		}
 	}
 	if tx.Request.Method == sip.SUBSCRIBE && d.events.Serves(tx.Request) {

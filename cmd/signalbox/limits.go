@@ -40,8 +40,8 @@ const (
 	maxWebHeader = 16 << 10
 	// maxWebStreams is how many requests of one HTTP/2 connection run at once.
 	maxWebStreams = 64
-	// maxRefusedOrigins is how many foreign web pages are named in the log: an operator who has forgotten one has forgotten a handful.
-	maxRefusedOrigins = 16
+	// maxNamedOnce is how many foreign web pages, and how many foreign domains, are named in the log: an operator who has forgotten one has forgotten a handful.
+	maxNamedOnce = 16
 	// maxPassword bounds a password read from a stream.
 	maxPassword = 1 << 10
 	// logBuffer is how much log waits for a slow reader before lines are dropped, and counted.

@@ -49,7 +49,8 @@ type server struct {
 	turn     *turn.Server       // nil: none
 	ready    []webphone.Account // that the phone page may offer: those of signalbox dev
 
-	refused      refusedPages  // web pages that wanted to connect
+	refused      namedOnce     // web pages that wanted to connect
+	strayed      namedOnce     // domains that phones wanted to register with
 	calls        mediaCounters // of the media bridge
 	turnCounters turnCounters
 
@@ -202,6 +203,7 @@ func (s *server) assemble(ctx context.Context) error {
 		config: s.config, domains: s.domains, users: s.users, bindings: s.bindings, resolver: resolve.New(s.resolverConfig()),
 		changes: &s.changes, subscriptions: subscriptionStore{s.journal}, happened: feed{s.journal}.subscription,
 		media: s.media, messages: s.messages, network: s.network, lag: s.network.Lag, nonceKey: nonceKey, routeKey: routeKey, log: s.log,
+		strayed: s.phoneStrayed,
 		badSecret: func(user, source string) {
 			s.log.Warn("wrong password", "user", harmless(shorten(user)), "source", source)
 		},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"net/http"
-	"sync"
 
 	"signalbox/internal/transport"
 )
@@ -10,26 +9,6 @@ import (
 // pages says which web pages may connect, and ask for what pages need.
 func (s *server) pages() transport.Origins {
 	return transport.Origins{Allowed: s.config.origins, Known: s.isOurName, Refused: s.pageRefused}
-}
-
-// refusedPages are the origins that the log has named.
-type refusedPages struct {
-	mu     sync.Mutex
-	origin map[string]struct{}
-}
-
-// first tells whether an origin has not been refused before. It knows no more when it has seen maxRefusedOrigins.
-func (p *refusedPages) first(origin string) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, known := p.origin[origin]; known || len(p.origin) == maxRefusedOrigins {
-		return false
-	}
-	if p.origin == nil {
-		p.origin = map[string]struct{}{}
-	}
-	p.origin[origin] = struct{}{}
-	return true
 }
 
 // pageRefused tells the operator what the page's user cannot see, once for each origin: a browser shows no more of a refused WebSocket than that it failed.

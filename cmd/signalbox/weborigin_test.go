@@ -35,7 +35,7 @@ func TestRefusedPageIsNamed(t *testing.T) {
 	for i := range 100 {
 		ask(fmt.Sprintf("https://%d.example", i))
 	}
-	if n := strings.Count(log.String(), "\n"); n != maxRefusedOrigins {
+	if n := strings.Count(log.String(), "\n"); n != maxNamedOnce {
 		t.Errorf("%d lines", n)
 	}
 }
