@@ -218,7 +218,7 @@ func wait[T any](t *testing.T, c <-chan T) T {
 	}
 }
 
-// hardening 67: a certificate that is not the announced one ends the call, and a flood of handshake packets waits nowhere.
+// RFC 8122, 3.4 and hardening 67: a certificate that is not the announced one ends the call, and a flood of handshake packets waits nowhere.
 func TestWrongFingerprint(t *testing.T) {
 	e := newEngine(t)
 	ended := make(chan string, 1)

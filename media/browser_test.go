@@ -282,7 +282,7 @@ var (
 	phoneSide   = Side{Kind: Phone, Source: loopback, Local: loopback}
 )
 
-// A browser calls a phone; both hear each other.
+// A browser calls a phone; both hear each other. RFC 5763, 5; RFC 5764, 4 and 4.2: keys come from a DTLS handshake on the way that ICE found (RFC 8445, 8.1.1).
 func TestBrowserCallsPhone(t *testing.T) {
 	e := newEngine(t)
 	b := e.NewBridge(browserSide, func(why string) { t.Errorf("ended: %s", why) })

@@ -176,7 +176,7 @@ func TestBridgedCall(t *testing.T) {
 	})
 }
 
-// RFC 3261, 13.2.2.4 and 14.1; RFC 3264, 8: a caller who was told what another phone of the fork has is made an offer when it has acknowledged the call. Who refuses it has no
+// RFC 3261, 13.2.2.4, 14 and 14.1; RFC 3264, 8: a caller who was told what another phone of the fork has is made an offer when it has acknowledged the call. Who refuses it has no
 // call; 491 is no refusal.
 func TestBridgeOffersAgain(t *testing.T) {
 	for _, code := range []int{200, 488, 491} {

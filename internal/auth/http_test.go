@@ -32,7 +32,7 @@ func webAlice(t *testing.T, w *httptest.ResponseRecorder, change ...func(*phone)
 	return p.value()
 }
 
-// RFC 7616, 3.3: who asks without credentials is asked for them, the stronger algorithm first; Basic is offered where nobody can listen. RFC 7616, 3.7
+// RFC 7616, 3 and 3.3: who asks without credentials is asked for them, the stronger algorithm first; Basic is offered where nobody can listen. RFC 7616, 3.7
 func TestHTTPChallenge(t *testing.T) {
 	v := newVerifier(t)
 	for _, secret := range []bool{false, true} {

@@ -63,7 +63,7 @@ func TestReplyPort(t *testing.T) {
 	}
 }
 
-// RFC 3261, 18.2.2: if the connection is gone, a new one is opened to received, or sent-by, with the port in sent-by or the default.
+// RFC 3261, 18.2.2: if the connection is gone, a new one is opened to received, or sent-by, with the port in sent-by or the default (RFC 7118, 5.5 for WebSocket).
 func TestFallback(t *testing.T) {
 	for _, tt := range []struct {
 		via  string
@@ -73,6 +73,8 @@ func TestFallback(t *testing.T) {
 		{"SIP/2.0/TCP 192.0.2.1:5070;branch=z9hG4bK1", hop(wire.TCP, "192.0.2.1:5070", ""), true},
 		{"SIP/2.0/TCP 192.0.2.1", hop(wire.TCP, "192.0.2.1:5060", ""), true},
 		{"SIP/2.0/TCP 10.0.0.1:5070;received=192.0.2.1;rport=7000", hop(wire.TCP, "192.0.2.1:5070", ""), true},
+		{"SIP/2.0/WS 192.0.2.1", hop(wire.WS, "192.0.2.1:80", ""), true},
+		{"SIP/2.0/WSS 192.0.2.1", hop(wire.WSS, "192.0.2.1:443", ""), true},
 		{"SIP/2.0/TLS pbx.example.org;received=192.0.2.1", hop(wire.TLS, "192.0.2.1:5061", "pbx.example.org"), true},
 		{"SIP/2.0/TLS 192.0.2.1;received=192.0.2.1", hop(wire.TLS, "192.0.2.1:5061", ""), true},
 		{"SIP/2.0/UDP 10.0.0.1:5070;received=192.0.2.1;rport=7000", hop(wire.UDP, "192.0.2.1:7000", ""), true},

@@ -288,7 +288,7 @@ func TestWebSocketHandshake(t *testing.T) {
 	}
 }
 
-// RFC 6455, 5.4: a message may come in fragments, with control frames between them. RFC 7118, 5: it is one SIP message.
+// RFC 6455, 5.2 and 5.4: a message may come in fragments, with control frames between them; a ping is answered with its own words (RFC 6455, 5.5.3). RFC 7118, 5: it is one SIP message.
 func TestWebSocketFragments(t *testing.T) {
 	tr, r := beginWeb(t, Config{WS: []string{"127.0.0.1:0"}}, Origins{})
 	p := rawWS(t, tr)
@@ -346,8 +346,8 @@ func TestWebSocketPings(t *testing.T) {
 	<-answered
 }
 
-// hardening 4, 5: frames that lie about their length, that are not masked, too large, too many, never ending: the connection ends with the code of RFC
-// 6455, 7.4.1, and the next one is served.
+// hardening 4, 5: frames that lie about their length, that are not masked, too large, too many, never ending: the connection ends with the code of RFC 6455, 7.4.1, and the next one is
+// served. RFC 6455, 5.2: lengths, masks, opcodes and reserved bits. RFC 6455, 5.5: control frames are short and whole. RFC 6455, 5.5.1: a close is answered. RFC 6455, 8.1: text is UTF-8.
 func TestWebSocketHardening(t *testing.T) {
 	tr, r := beginWeb(t, Config{WS: []string{"127.0.0.1:0"}}, Origins{}, func(tr *Transport) {
 		tr.times.message, tr.times.linger = 500*time.Millisecond, 100*time.Millisecond

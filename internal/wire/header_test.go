@@ -172,7 +172,7 @@ func TestHeaderInjection(t *testing.T) {
 	}
 }
 
-// Every compact form is found by its long name, and the other way round.
+// RFC 3261, 7.3.3: every compact form is found by its long name, and the other way round; also those that came later (RFC 6665, 8.2.2).
 func TestCompactNames(t *testing.T) {
 	for c := byte('a'); c <= 'z'; c++ {
 		long := longName(string(c))

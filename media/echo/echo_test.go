@@ -158,7 +158,7 @@ func TestCall(t *testing.T) {
 	c.hears("481 BYE") // RFC 3261, 12.2.2
 }
 
-// RFC 3261, 13.3: what cannot be answered is refused with the reason.
+// RFC 3261, 13.3 and 13.3.1.3: what cannot be answered is refused with the reason.
 func TestRefused(t *testing.T) {
 	c := newCaller(t, 0)
 	for _, tt := range []struct {

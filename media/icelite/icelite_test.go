@@ -38,7 +38,8 @@ var (
 	nominating  = raw{stun.AttrUseCandidate, nil}
 )
 
-// RFC 8445, 7.3 and 7.3.1.5: a check is answered to who knows the password, and may nominate.
+// RFC 8445, 7.3 and 7.3.1.5: a check is answered to who knows the password, and may nominate. RFC 8445, 2.5: no more is asked of us. RFC 8445, 7.2.2: our fragment stands first in USERNAME
+// (RFC 8489, 14.3), our password makes MESSAGE-INTEGRITY (RFC 8489, 14.5).
 func TestCheck(t *testing.T) {
 	b := check(t, pwd, controlling, nominating)
 	c, ok := Parse(b)
@@ -88,7 +89,7 @@ func TestRoleConflict(t *testing.T) {
 	}
 }
 
-// hardening 63: attribute lengths that lie, truncation at every byte, attributes twice, what must be understood and is not.
+// hardening 63: attribute lengths that lie, truncation at every byte, attributes twice, what must be understood and is not (RFC 8489, 18.3; RFC 8445, 16.1); nothing without proof (RFC 8489, 14.5).
 func TestMalformed(t *testing.T) {
 	good := check(t, pwd, controlling)
 	for i := range good {

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"net/netip"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestRewrite(t *testing.T) {
 	}
 }
 
-// RFC 3550, 5.1 and 8.2: whatever the sources do, one SSRC leaves, whose sequence numbers go on (media.md, trap 1).
+// RFC 3550, 5.1, 8.2 and A.1: whatever the sources do, one SSRC leaves, whose sequence numbers go on (media.md, trap 1).
 func TestRenumber(t *testing.T) {
 	type in struct {
 		leg  uint32
@@ -106,7 +107,7 @@ var (
 	signalled = netip.MustParseAddr("192.0.2.9")
 )
 
-// hardening 64: RTP bleed. Nobody but the phone is believed, and it only for a while.
+// RFC 7362, 4 and hardening 64: RTP bleed. Nobody but the phone is believed, and it only for a while.
 func TestLatch(t *testing.T) {
 	type p struct {
 		from netip.AddrPort
@@ -185,7 +186,8 @@ func TestReachable(t *testing.T) {
 	}
 }
 
-// RFC 3550, 6.4: our reports, as pion/rtcp reads them.
+// RFC 3550, 4, 6.4 and 6.4.1: our reports, as pion/rtcp reads them: first a report, then who we are (RFC 3550, 6.1, 6.5 and 6.5.1), at last the BYE (RFC 3550, 6.6 and 12.1). Packets that did not come
+// are counted over a wrap (RFC 3550, A.3). RFC 4585, 6.1 and 6.3: pictures are asked for. What is no RTCP is not heard (RFC 3550, A.2).
 func TestReports(t *testing.T) {
 	var r Received
 	for i, seq := range []uint16{65534, 65535, 0, 2} { // one lost, one wrap
@@ -234,6 +236,26 @@ func TestReports(t *testing.T) {
 	empty := NewOrigin().AppendReport(nil, 99, &Sent{}, 8000, nil, "signalbox", 0)
 	if list, err := rtcp.Unmarshal(empty); err != nil || list[0].(*rtcp.ReceiverReport).SSRC != 99 {
 		t.Errorf("%v %v", list, err)
+	}
+}
+
+// RFC 3550, A.8: half of the packets come 10 ms late. The sixteenth part of each difference is added, and of what was.
+func TestJitter(t *testing.T) {
+	var r Received
+	want := 0.0
+	for i := range 50 {
+		late := time.Duration(i%2) * 10 * time.Millisecond
+		r.Count(&Header{SSRC: 5, Seq: uint16(i), TS: uint32(i) * 160}, 160, 8000, time.Duration(i)*20*time.Millisecond+late)
+		if i > 0 {
+			want += (80 - want) / 16
+		}
+	}
+	if got := r.Report(time.Second).Jitter; math.Abs(float64(got)-want) > 1 {
+		t.Errorf("%d, want %.1f", got, want)
+	}
+	r.Count(&Header{SSRC: 5, Seq: 50, TS: 3 << 30}, 160, 8000, time.Second) // timestamps that jump are no jitter
+	if got := r.Report(time.Second).Jitter; math.Abs(float64(got)-want) > 1 {
+		t.Errorf("after a jump: %d, want %.1f", got, want)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 
 const simple = "v=0\r\no=- 7 8 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0 8\r\n"
 
-// RFC 8866, 5 and 6, as far as the bridge reads it.
+// RFC 8866, 5, 5.7, 5.14, 6, 6.6 and 6.7, as far as the bridge reads it; RFC 4568, 4; RFC 8122, 5; RFC 3551, 6.
 func TestParse(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
@@ -49,6 +49,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// What is no description, or too much of one. RFC 8866, 5.1: it begins with its version.
 func TestParseRefuses(t *testing.T) {
 	for name, text := range map[string]string{
 		"empty":             "",
