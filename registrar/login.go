@@ -164,5 +164,9 @@ func (g *registration) answerIdentities(res *wire.Response, scratch []byte) {
 			value = append(user.Append(append(value, ", <"...)), '>')
 		}
 	}
-	wire.Add(res, "P-Associated-URI", string(value))
+	text, same := g.req.To.Raw, len(value)
+	if len(text) < same || text[:same] != string(value) { // nearly every phone writes To as we do: then its own bytes will do
+		text = string(value)
+	}
+	wire.Add(res, "P-Associated-URI", text[:same])
 }
