@@ -53,7 +53,8 @@ func TestMain(m *testing.M) {
 // server is the running program.
 type server struct {
 	t             *testing.T
-	program       string // "" is the one with the race detector
+	program       string   // "" is the one with the race detector
+	env           []string // more of its environment
 	dir, conf     string
 	udp, tcp, tls string // host:port
 	https, http   string
@@ -124,7 +125,7 @@ func (s *server) start() {
 	s.t.Helper()
 	s.out = &output{}
 	s.cmd = exec.Command(cmp.Or(s.program, program), "serve", "--config", s.conf)
-	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Env = s.out, s.out, append(os.Environ(), s.env...)
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatal(err)
 	}
