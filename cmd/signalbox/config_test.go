@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,6 +135,14 @@ func TestConfigDefaults(t *testing.T) {
 	c.places = nil
 	if diff := cmp.Diff(want, c, cmp.AllowUnexported(config{}, mediaConfig{}, turnConfig{}, limits{})); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// RFC 3261, 18.2.1: a server listens on TCP wherever it listens on UDP, since a request may be too large for UDP, and on the default ports.
+func TestDefaultPorts(t *testing.T) {
+	c := serveDefaults()
+	if !slices.Contains(c.udp, ":5060") || !slices.Equal(c.udp, c.tcp) || !slices.Contains(c.tls, ":5061") {
+		t.Errorf("udp %q, tcp %q, tls %q", c.udp, c.tcp, c.tls)
 	}
 }
 

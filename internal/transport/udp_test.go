@@ -473,3 +473,19 @@ func TestUDPClosed(t *testing.T) {
 		t.Errorf("Dial: %v", err)
 	}
 }
+
+// RFC 3261, 18.1.1: a message may be as large as a datagram.
+func TestUDPLargestDatagram(t *testing.T) {
+	tr, r := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	p := dialPhone(t, "udp", addr(tr, 0))
+	const largest = 65_535 - 20 - 8
+	head := strings.TrimSuffix(request("SIP/2.0/UDP "+p.LocalAddr().String()+";branch=z9hG4bK1;rport", "large"), "\r\n")
+	head = strings.Replace(head, "Content-Length: 0", "Content-Type: text/plain", 1) + "\r\n"
+	p.say(head + strings.Repeat("x", largest-len(head)))
+	if h := r.next(t); h.req.CallID != "large" || len(h.req.Body()) != largest-len(head) {
+		t.Errorf("came %s with %d bytes, of %d", h.req.CallID, len(h.req.Body()), largest-len(head))
+	}
+	if got := status(p.datagram()); got != "200" {
+		t.Errorf("answered %s", got)
+	}
+}
