@@ -176,7 +176,11 @@ func (s *server) bind(context.Context) (err error) {
 	}
 	s.network, err = transport.New(c)
 	if err != nil && s.config.httpsUnasked && tryListen("tcp", s.config.https[0]) != nil {
-		s.log.Warn("no web pages: their port is taken; choose another in [listen] https", "https", s.config.https[0])
+		where := "[listen] https"
+		if s.config.places == nil {
+			where = "--https"
+		}
+		s.log.Warn("no web pages: their port is taken; choose another with "+where, "https", s.config.https[0])
 		s.config.https, c.WSS = nil, nil
 		s.network, err = transport.New(c)
 	}
