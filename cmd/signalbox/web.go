@@ -125,27 +125,38 @@ func (s *server) guarded(next http.Handler) http.Handler {
 	})
 }
 
-// passedOn lets a request that a web server in front of us has passed on come from where its user is. That server appends to X-Forwarded-For the
-// address it was asked from; what stands before it anybody could have written.
+// passedOn lets a request that a web server in front of us has passed on come from where its user is, and by https if it came there so. That server appends
+// to X-Forwarded-For the address it was asked from; what stands before it anybody could have written.
 func (s *server) passedOn(r *http.Request) *http.Request {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil || !s.isProxy(from.Addr()) {
 		return r
 	}
-	list := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, text := range slices.Backward(list) {
-		addr, err := netip.ParseAddr(strings.TrimSpace(text))
+	r = r.WithContext(r.Context())
+	if protos := forwarded(r, "X-Forwarded-Proto"); r.TLS == nil && strings.EqualFold(protos[len(protos)-1], "https") {
+		r.TLS = &tls.ConnectionState{HandshakeComplete: true}
+	}
+	for _, text := range slices.Backward(forwarded(r, "X-Forwarded-For")) {
+		addr, err := netip.ParseAddr(text)
 		if err != nil {
 			return r
 		}
 		if addr = addr.Unmap().WithZone(""); s.isProxy(addr) {
 			continue // one in front of the other
 		}
-		r = r.WithContext(r.Context())
 		r.RemoteAddr = netip.AddrPortFrom(addr, from.Port()).String()
 		return r
 	}
 	return r
+}
+
+// forwarded lists the values of a header that each web server on the way appends to; at least one, which may be empty.
+func forwarded(r *http.Request, name string) []string {
+	list := strings.Split(strings.Join(r.Header.Values(name), ","), ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
 }
 
 func (s *server) isProxy(a netip.Addr) bool {
@@ -189,5 +200,5 @@ func (s *server) serveHome(w http.ResponseWriter, r *http.Request) {
 	_ = homeTemplate.Execute(w, struct {
 		Domain, WebSocket string
 		LocalCA           bool
-	}{s.config.domains[0], scheme + "://" + r.Host + "/sip", s.localCA != nil && r.TLS != nil})
+	}{s.config.domains[0], scheme + "://" + r.Host + "/sip", s.localCA != nil && r.TLS != nil && r.TLS.Version != 0}) // no version: it was the TLS of a web server in front
 }

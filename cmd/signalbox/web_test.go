@@ -241,3 +241,26 @@ func TestWebPassedOn(t *testing.T) {
 		}
 	}
 }
+
+// X-Forwarded-Proto likewise: only who stands in front of us can say that a request came by https.
+func TestWebPassedOnByHTTPS(t *testing.T) {
+	s := &server{config: &config{proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}}
+	for _, tt := range []struct {
+		from string
+		said []string
+		want bool
+	}{
+		{"127.0.0.1:1", []string{"https"}, true},
+		{"127.0.0.1:1", []string{"HTTPS"}, true},
+		{"127.0.0.1:1", []string{"http, https"}, true},
+		{"127.0.0.1:1", []string{"https", "http"}, false}, // the first one was there before
+		{"127.0.0.1:1", []string{"wss"}, false},
+		{"127.0.0.1:1", nil, false},
+		{"203.0.113.9:1", []string{"https"}, false},
+	} {
+		r := &http.Request{RemoteAddr: tt.from, Header: http.Header{"X-Forwarded-Proto": tt.said}}
+		if got := s.passedOn(r); (got.TLS != nil) != tt.want || r.TLS != nil {
+			t.Errorf("from %s, said to be %q: by https %v, want %v", tt.from, tt.said, got.TLS != nil, tt.want)
+		}
+	}
+}
