@@ -69,7 +69,9 @@ type anchored struct {
 	p      *Proxy
 	bridge Bridge
 	key    anchorKey
-	invite *call // until it is answered
+	next   *anchored   // of the same dialog: a spiral that is bridged each time it passes
+	from   wire.FlowID // that the INVITE came over
+	invite *call       // until it is answered
 
 	mu             sync.Mutex
 	caller, callee party
@@ -90,15 +92,21 @@ type anchors struct {
 	m  map[anchorKey]*anchored
 }
 
+// add is false where the dialog passes too often.
 func (t *anchors) add(a *anchored) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.m == nil {
 		t.m = map[anchorKey]*anchored{}
 	}
-	if t.m[a.key] != nil {
+	passes := 0
+	for other := t.m[a.key]; other != nil; other = other.next {
+		passes++
+	}
+	if passes == maxPasses {
 		return false
 	}
+	a.next = t.m[a.key]
 	t.m[a.key] = a
 	t.n.Add(1)
 	return true
@@ -107,23 +115,59 @@ func (t *anchors) add(a *anchored) bool {
 func (t *anchors) remove(a *anchored) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.m[a.key] == a {
+	head := t.m[a.key]
+	for at := &head; *at != nil; at = &(*at).next {
+		if *at == a {
+			*at = a.next
+			t.n.Add(-1)
+			break
+		}
+	}
+	if t.m[a.key] = head; head == nil {
 		delete(t.m, a.key)
-		t.n.Add(-1)
 	}
 }
 
-// find returns the call that a request of a dialog belongs to, from whichever side it comes.
-func (t *anchors) find(req *wire.Request) (a *anchored, fromCaller bool) {
+// find returns the call that a request of a dialog belongs to, from whichever side it comes. Of a spiral it is the pass whose side the request comes from.
+func (t *anchors) find(req *wire.Request, flow wire.FlowID) (a *anchored, fromCaller bool) {
 	if t.n.Load() == 0 || req.To.Tag == "" {
 		return nil, false
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if a = t.m[anchorKey{req.CallID, req.From.Tag}]; a != nil {
-		return a, true
+	a, fromCaller = t.m[anchorKey{req.CallID, req.From.Tag}], true
+	if a == nil {
+		a, fromCaller = t.m[anchorKey{req.CallID, req.To.Tag}], false
 	}
-	return t.m[anchorKey{req.CallID, req.To.Tag}], false
+	if a == nil || a.next == nil {
+		return a, fromCaller
+	}
+	for pass := a; pass != nil; pass = pass.next {
+		if pass.comesFrom(flow, fromCaller) {
+			return pass, fromCaller
+		}
+	}
+	return a, fromCaller
+}
+
+// passes are all bridges of a dialog.
+func (t *anchors) passes(key anchorKey) (list []*anchored) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for a := t.m[key]; a != nil; a = a.next {
+		list = append(list, a)
+	}
+	return list
+}
+
+// comesFrom tells whether one of its sides is at the other end of a flow.
+func (a *anchored) comesFrom(flow wire.FlowID, caller bool) bool {
+	if caller {
+		return a.from.Remote == flow.Remote
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.callee.at.flow.Remote == flow.Remote
 }
 
 func (t *anchors) all() []*anchored {
@@ -131,7 +175,9 @@ func (t *anchors) all() []*anchored {
 	defer t.mu.Unlock()
 	list := make([]*anchored, 0, len(t.m))
 	for _, a := range t.m {
-		list = append(list, a)
+		for ; a != nil; a = a.next {
+			list = append(list, a)
+		}
 	}
 	return list
 }

@@ -25,7 +25,7 @@ func (b *branch) bridge(req *wire.Request, out transport.Flow) error {
 	a := c.anchored
 	if a == nil {
 		if a = c.p.newAnchored(c); a == nil {
-			return wire.Errorf(482, "", "proxy: a second INVITE of the same dialog needs a bridge")
+			return wire.Errorf(482, "", "proxy: the dialog's INVITE has needed a bridge %d times", maxPasses)
 		}
 		c.anchored, c.offered = a, description(c.req) != nil
 	}
@@ -51,7 +51,7 @@ func (b *branch) bridge(req *wire.Request, out transport.Flow) error {
 
 // newAnchored begins to bridge the call of an INVITE.
 func (p *Proxy) newAnchored(c *call) *anchored {
-	a := &anchored{p: p, invite: c, key: anchorKey{clone(c.req.CallID), clone(c.req.From.Tag)}, owed: -1}
+	a := &anchored{p: p, invite: c, from: c.tx.Flow.ID(), key: anchorKey{clone(c.req.CallID), clone(c.req.From.Tag)}, owed: -1}
 	if !p.anchors.add(a) {
 		return nil
 	}
@@ -61,7 +61,7 @@ func (p *Proxy) newAnchored(c *call) *anchored {
 
 // bridgeInDialog is for the requests of a call that is up.
 func (c *call) bridgeInDialog(req *wire.Request) error {
-	a, fromCaller := c.p.anchors.find(c.req)
+	a, fromCaller := c.p.anchors.find(c.req, c.tx.Flow.ID())
 	if a == nil || !c.dialog.valid {
 		return nil
 	}
@@ -74,7 +74,9 @@ func (c *call) bridgeInDialog(req *wire.Request) error {
 	c.anchored, c.mediaFrom, c.mediaTo, c.offered = a, from, to, sdp != nil
 	switch c.req.CSeq.Method {
 	case "BYE":
-		a.end() // nobody is heard who has hung up
+		for _, pass := range c.p.anchors.passes(a.key) {
+			pass.end() // nobody is heard who has hung up
+		}
 	case "INVITE", "UPDATE", "PRACK", "ACK":
 		if fromCaller && c.req.CSeq.Method == "ACK" {
 			a.acknowledged()

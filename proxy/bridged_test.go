@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -18,6 +19,7 @@ type recorder struct {
 	refuse  string // the turn to refuse: "offer" or "answer"
 	answers map[int]string
 	late    string // what the caller must be offered
+	strips  string // what it takes off a description
 	ended   func(string)
 }
 
@@ -41,7 +43,7 @@ func (r *recorder) turn(what string, from, to int, sdp []byte) ([]byte, error) {
 	if r.refuse == what {
 		return nil, wire.Errorf(488, "", "refused")
 	}
-	return []byte("bridged " + string(sdp)), nil
+	return []byte("bridged " + strings.TrimPrefix(string(sdp), r.strips)), nil
 }
 
 func (r *recorder) Offer(from, to int, sdp []byte) ([]byte, error) {
@@ -224,6 +226,38 @@ func TestBridgeOffersAgain(t *testing.T) {
 			r.expect(t, append(want, "close")...)
 		})
 	}
+}
+
+// RFC 5393, 4.2.2: a page calls a server that sends the call back for another page: a spiral, which is bridged each time it passes. Whichever way its BYE takes, it ends
+// both bridges.
+func TestBridgedSpiral(t *testing.T) {
+	bridged(t, func(w *world, r *recorder) {
+		r.strips = "a=fingerprint:"
+		w.proxy.Inbound = Any
+		eve, carol := w.phone("eve", "192.0.2.9:4000", wire.WSS), w.user("carol", "192.0.2.3:4000", wire.WSS)
+		w.users["bob"] = true
+		w.bindings[wire.AOR{User: "bob", Host: "example.org"}] = append(w.bindings[wire.AOR{User: "bob", Host: "example.org"}], bindingAt("sip:bob@192.0.2.20"))
+		turn := w.mirror(map[string]string{"bob": "carol"})
+		req := eve.invites("sip:bob@example.org", sdpType, ":"+webOffer)
+		turn()
+		invite := carol.hearsRequest("INVITE")
+		body(t, invite, "bridged bridged web")
+		carol.says(invite, 200, "answer")
+		turn()
+		ok := eve.hearsResponse("200")
+		body(t, ok, "bridged bridged answer")
+		if n := w.proxy.Bridged(); n != 2 {
+			t.Errorf("%d bridges", n)
+		}
+		caller := eve.dialogOf(req, ok)
+		caller.sends("ACK")
+		carol.hears("ACK")
+		caller.sends("BYE")
+		carol.answers(carol.hearsRequest("BYE"), 200)
+		eve.hears("200")
+		r.expect(t, "bridge", "offer 0>1 "+webOffer, "bridge", "offer 0>1 bridged web", "answer 1>0 answer", "choose 1", "answer 1>0 bridged answer", "choose 1", "close", "close")
+		w.phones[netip.MustParseAddrPort("192.0.2.20:5060")].inbox = nil
+	})
 }
 
 // RFC 3261, 13.2.1: an INVITE without an offer: the callee makes it, the ACK brings the answer.

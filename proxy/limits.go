@@ -13,6 +13,9 @@ const (
 	// maxOwnRoutes bounds the topmost Route values of ours removed from one request: two for each time a spiral passed here.
 	maxOwnRoutes = 8
 
+	// maxPasses bounds how often a spiral is bridged: a page that calls a server which calls a page takes two.
+	maxPasses = 4
+
 	// maxEarly bounds the early dialogs that are known of one bridged call: a branch has one, unless something beyond it forks.
 	maxEarly = 4 * maxBranches
 
