@@ -105,7 +105,7 @@ func (f feed) catchUp(ctx context.Context, db *database.DB, bindings *location.S
 		if err := json.Unmarshal(line, &e); err != nil {
 			return err
 		}
-		phones{f.journal}.expired(&e, bindings)
+		phones(f).expired(&e, bindings)
 		f.journal.Append(database.Event{Event: "expired", AOR: e.AOR, Contact: e.Contact, Instance: e.Instance, RegID: e.RegID, Device: e.Device, Recovered: true})
 	}
 	started := database.Event{Event: "started"}
