@@ -187,7 +187,33 @@ func TestManyRecords(t *testing.T) {
 	}
 }
 
-// A server that is silent, and one that fails, are passed over; when all fail the answer is 504, soon.
+// hardening 54: names that lead to each other have no address, and that is known at once.
+func TestCNAMELoop(t *testing.T) {
+	z := newZone(t)
+	for _, kind := range []string{"A", "AAAA"} {
+		for _, name := range []string{"a", "b"} {
+			for _, rr := range []string{`a.example.org. 60 IN CNAME b.example.org.`, `b.example.org. 60 IN CNAME a.example.org.`} {
+				record, err := dns.NewRR(rr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				key := name + ".example.org " + kind
+				z.with(func() { z.records[key] = append(z.records[key], record) })
+			}
+		}
+	}
+	r := resolver(z.addr)
+	for range 2 {
+		if got := hopsOf(t, r, "sip:a.example.org:5060"); !slices.Equal(got, []string{"502"}) {
+			t.Errorf("got %v", got)
+		}
+	}
+	if n := z.count("a.example.org A"); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// hardening 54: a server that is silent, and one that fails, are passed over; when all fail the answer is 504, soon.
 func TestServersFail(t *testing.T) {
 	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

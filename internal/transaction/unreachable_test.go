@@ -14,7 +14,7 @@ func TestUnreachable(t *testing.T) {
 			s.want(`0.000 > ` + method)
 			s.layer.ReceiveUnreachable(there, method, branch)
 			s.layer.ReceiveUnreachable(there, method, branch)
-			s.want(`0.000 tu transaction: transport failed`)
+			s.want(`0.000 tu transaction: transport failed: nobody there`)
 			s.alive(0, 0)
 		})
 	}
