@@ -18,6 +18,7 @@ const (
 const (
 	stunHeader    = 20
 	channelHeader = 4
+	cookieEnd     = 8 // of the magic cookie, in a header of STUN
 	magicCookie   = 0x2112A442
 
 	methodSend      = 0x006

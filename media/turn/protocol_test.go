@@ -68,7 +68,7 @@ func TestAllocateChecks(t *testing.T) {
 	if s.Active() != 0 || len(s.accounts.users) != 0 {
 		t.Errorf("%d allocations, %d users", s.Active(), len(s.accounts.users))
 	}
-	// Of two families one will do, and the client is told of the other.
+	// Of two families one will do, and the client is told of the other. RFC 8656, 18.12
 	m := r.ask(stun.MethodAllocate, udpTransport, familyAttribute(attrAdditionalFamily, 2))
 	if v, err := m.Get(attrAddressErrorCode); code(m) != 0 || err != nil || !bytes.Equal(v[:4], []byte{2, 0, 4, 40}) {
 		t.Errorf("both families: %v, %x", m, v)
@@ -141,7 +141,7 @@ func TestNonces(t *testing.T) {
 	}
 }
 
-// Of a pair of ports the second waits for its allocation: for this user, and not for long. RFC 8656, 7.2
+// Of a pair of ports the second waits for its allocation: for this user, and not for long. RFC 8656, 7.2; RFC 8656, 18.10
 func TestPairOfPorts(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -268,7 +268,7 @@ func (r *raw) channelData() []byte {
 	return b
 }
 
-// A request that comes again over UDP makes no second allocation, and is answered alike. RFC 8656, 7.2; RFC 8489, 6.3.1
+// A request that comes again over UDP makes no second allocation, and is answered alike. RFC 8656, 7.2; RFC 8489, 6.3.1; RFC 8489, 6.3.1.1
 func TestRetransmission(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -309,7 +309,7 @@ func TestRetransmission(t *testing.T) {
 }
 
 // Nothing passes a permission or a channel whose time is over, and nothing that passes prolongs it. RFC 8656, 9; RFC 8656, 11.2; RFC 8656, 11.3;
-// RFC 8656, 12.6; RFC 8656, 12.7
+// RFC 8656, 12.6; RFC 8656, 12.7; RFC 8656, 3.2
 func TestExpiry(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -507,7 +507,7 @@ func TestSlowClient(t *testing.T) {
 	s.writers.Wait()
 }
 
-// What a peer sends comes in a Data indication, as others read it.
+// What a peer sends comes in a Data indication, as others read it. RFC 8656, 17; RFC 8656, 18; RFC 8489, 14.1
 func TestIndication(t *testing.T) {
 	for _, text := range []string{"192.0.2.7:4000", "[2001:db8::7]:4000"} {
 		for n := range 10 {

@@ -3,6 +3,7 @@ package turn
 import (
 	"bufio"
 	"crypto/tls"
+	"encoding/binary"
 	"net"
 	"net/netip"
 	"sync"
@@ -122,8 +123,20 @@ func (c *stream) frame() (int, error) {
 		c.s.config.Metrics.refused(BadFrame)
 		return 0, err
 	}
+	stun := head[0]>>6 == 0
 	if c.in.Buffered() < n {
-		err = c.SetReadDeadline(time.Now().Add(frameTime))
+		if err := c.SetReadDeadline(time.Now().Add(frameTime)); err != nil {
+			return 0, err
+		}
+	}
+	if !stun {
+		return n, nil
+	}
+	// Other protocols begin alike, TLS among them: who speaks those is told at once.
+	head, err = c.in.Peek(cookieEnd)
+	if err == nil && binary.BigEndian.Uint32(head[cookieEnd-4:]) != magicCookie {
+		c.s.config.Metrics.refused(BadFrame)
+		err = errFrame
 	}
 	return n, err
 }

@@ -13,7 +13,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// A user reaches a peer by way of us and is answered, over every transport, with both kinds of credentials. RFC 8656, 11.1; RFC 8656, 12.5
+// A user reaches a peer by way of us and is answered, over every transport, with both kinds of credentials (RFC 8489, 9.2.2). RFC 8656, 11.1; RFC 8656, 12.5
 func TestRelay(t *testing.T) {
 	for _, network := range []string{"udp", "tcp", "tls"} {
 		for _, kind := range []string{"time-limited", "long-term"} {
