@@ -335,7 +335,7 @@ func (d *Desk) DeviceRemove(ctx context.Context, name string) error {
 	if err := d.deregister(ctx, one.Device, "", location.Rejected); err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	return nil
+	return d.forget(ctx, aor, "", "")
 }
 
 // takeAway removes some bindings of an address-of-record, whose phones shall not come back: missing is the error if there are none.

@@ -133,6 +133,12 @@ func TestAbsentPhones(t *testing.T) {
 	if got := list(Query{}); got != "-tv -alice2/urn:a" {
 		t.Error(got)
 	}
+	if err := client.DeviceRemove(t.Context(), "tv"); err != nil {
+		t.Error(err)
+	}
+	if got := list(Query{}); got != "-alice2/urn:a" { // the device is not a phone now
+		t.Error(got)
+	}
 }
 
 // What is at a binding whose connection broke: offline since then.
