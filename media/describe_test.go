@@ -18,7 +18,7 @@ import (
 var update = flag.Bool("update", false, "rewrite what the bridge makes of the descriptions in testdata")
 
 // Every conversion of a description, as text: testdata/NAME.txt holds an offer and an answer as they come, and what the bridge makes of them. Blocks begin
-// with "--- ": offer from KIND, offer to KIND, answer from KIND, answer to KIND. RFC 3264, 5, 5.1 and 6; RFC 8842, 5.2 and 5.3;
+// with "--- ": offer from KIND, offer to KIND, answer from KIND, answer to KIND. RFC 3264, 5, 5.1, 6 and 8.3.2; RFC 8842, 5.2 and 5.3;
 // RFC 8122, 5; RFC 8839, 5.1, 5.3 and 5.4; RFC 4568, 5.1 and 5.1.2; RFC 5761, 5.1.1; RFC 5764, 8; RFC 4585, 4.2;
 // RFC 8445, 5.1.2.1; RFC 4568, 6.2; RFC 7874, 3; RFC 7742, 5. hardening 68: srtp-downgrade and srtp-later-downgrade.
 func TestDescriptions(t *testing.T) {
