@@ -58,13 +58,36 @@ func TestStrangers(t *testing.T) {
 // A wrong password is charged to its address, so that guessing is slow; others are not held up. The answer is 401, whatever was wrong. RFC 8489, 9.2.4
 func TestGuessing(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	told := make(chan string, 10)
+	s := start(t, func(c *Config) { c.Metrics.BadAuth = func(user string, _ netip.AddrPort) { told <- user } })
 	for _, user := range []string{"alice", "nobody"} {
 		r := dialRaw(t, s, user, "wrong")
 		r.ask(stun.MethodAllocate, transport(17))
 		if m := r.ask(stun.MethodAllocate, transport(17)); code(m) != 401 {
 			t.Errorf("%s: %v", user, m)
 		}
+		if got := <-told; got != user {
+			t.Errorf("told of %q, not of %q", got, user)
+		}
+	}
+	// A datagram with a nonce that was not sent to its address may be forged: it is answered alike, and nobody is told.
+	c, err := net.Dial("udp4", s.UDP()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	forged := &raw{t: t, user: "alice", key: stun.NewLongTermIntegrity("alice", testRealm, "wrong"), nonce: stun.NewNonce("invented"), realm: stun.NewRealm(testRealm)}
+	if _, err := c.Write(forged.request(stun.MethodAllocate, transport(17)).Raw); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 2000)
+	n, err := c.Read(b)
+	m := &stun.Message{Raw: b[:n]}
+	if err != nil || m.Decode() != nil || code(m) != 401 {
+		t.Errorf("forged: %v, %v", m, err)
+	}
+	if len(told) > 0 {
+		t.Errorf("told of %q", <-told)
 	}
 	debt := s.gate.debt(loopback)
 	if owed := time.Duration(debt.Load()) - s.clock.now(); owed < wrongCost {
