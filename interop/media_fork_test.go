@@ -108,3 +108,54 @@ func (h *handset) offers(method string, invite message, cseq int, direction stri
 	}
 	return ok
 }
+
+// A page, a phone with RTP and one that takes SRTP only ring together, each with what it can have; the last one answers, and the others stop ringing.
+func TestMixedRingingWithSRTP(t *testing.T) {
+	for _, caller := range []string{"page", "phone"} {
+		t.Run(caller, func(t *testing.T) {
+			t.Parallel()
+			s := newWebServer(t, "", "alice", "bob")
+			tab := openPage(t, s, jssip, "bob", "wss", 1300)
+			desk := newHandset(t, s, "bob")
+			secret := newBaresip(t, s, "bob", "tls", 1000, "mediaenc=srtp-mand")
+			var alice *page
+			var dialled *handset
+			var ok chan message
+			if caller == "page" {
+				alice = openPage(t, s, jssip, "alice", "ws", 440)
+				alice.call("bob")
+			} else {
+				dialled, ok = newHandset(t, s, "alice"), make(chan message, 1)
+				go func() { ok <- dialled.call("bob") }()
+			}
+			tab.wait("incoming", nil)
+			toDesk := desk.expect("INVITE")
+			if strings.Contains(toDesk.body, "SAVP") || strings.Contains(toDesk.body, "a=crypto") {
+				t.Errorf("a phone over UDP is offered keys:\n%s", toDesk.body)
+			}
+			desk.respond(toDesk, 180, "Ringing", "")
+			secret.event("CALL_INCOMING")
+			secret.do("accept", "")
+			cancel := desk.expect("CANCEL")
+			desk.respond(cancel, 200, "OK", "")
+			desk.respond(toDesk, 487, "Request Terminated", "")
+			tab.wait("failed", nil)
+			if alice != nil {
+				alice.wait("confirmed", nil)
+				secret.event("CALL_ESTABLISHED")
+				alice.hears(1000)
+				alice.hangup()
+			} else {
+				answer := <-ok
+				dialled.ack(answer, "")
+				secret.event("CALL_ESTABLISHED")
+				dialled.aim(answer)
+				dialled.speak(440)
+				dialled.hears(1000)
+				dialled.bye(answer)
+			}
+			secret.event("CALL_CLOSED")
+			results.passed(t, "JsSIP in Chromium, baresip with SRTP and a plain RTP phone", "A page, an RTP phone and an SRTP phone ring together; the last one answers; called by a "+caller, "TestMixedRingingWithSRTP", "tls")
+		})
+	}
+}
