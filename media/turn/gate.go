@@ -36,8 +36,13 @@ func (g *gate) admit(b []byte, from netip.Addr) kind {
 	return k
 }
 
-// wrong charges a wrong password to the address that sent it.
+// wrong charges a wrong password to the address that sent it, whatever it owes already: it would not have been heard if that were too much.
 func (g *gate) wrong(from netip.Addr) {
-	// It is charged in any case: the debt may be full already, but then nothing of this address is heard.
-	charge(g.debt(from), g.s.clock.now(), wrongCost, debtLimit)
+	debt := g.debt(from)
+	for {
+		old := debt.Load()
+		if debt.CompareAndSwap(old, max(old, int64(g.s.clock.now()))+int64(wrongCost)) {
+			return
+		}
+	}
 }

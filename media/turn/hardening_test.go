@@ -70,7 +70,7 @@ func TestGuessing(t *testing.T) {
 			t.Errorf("told of %q, not of %q", got, user)
 		}
 	}
-	// A datagram with a nonce that was not sent to its address may be forged: it is answered alike, and nobody is told.
+	// A datagram with a nonce that was not sent to its address may be forged: nobody is told, nobody is charged, and it learns nothing of the password.
 	c, err := net.Dial("udp4", s.UDP()[0].String())
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,7 @@ func TestGuessing(t *testing.T) {
 	b := make([]byte, 2000)
 	n, err := c.Read(b)
 	m := &stun.Message{Raw: b[:n]}
-	if err != nil || m.Decode() != nil || code(m) != 401 {
+	if err != nil || m.Decode() != nil || code(m) != 438 {
 		t.Errorf("forged: %v, %v", m, err)
 	}
 	if len(told) > 0 {
@@ -92,6 +92,21 @@ func TestGuessing(t *testing.T) {
 	debt := s.gate.debt(loopback)
 	if owed := time.Duration(debt.Load()) - s.clock.now(); owed < wrongCost {
 		t.Errorf("only %v is owed", owed)
+	}
+	// Who guesses on is not heard any more, but two times a second.
+	r := dialRaw(t, s, "alice", "wrong")
+	r.ask(stun.MethodAllocate, transport(17))
+	for range 20 {
+		r.send(r.request(stun.MethodAllocate, transport(17)).Raw)
+	}
+	for range int((debtLimit - 2*wrongCost) / wrongCost) { // the two above are paid for
+		if m := r.receive(); code(m) != 401 {
+			t.Fatal(m)
+		}
+	}
+	_ = r.conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if more, err := r.in.Peek(1000); err == nil {
+		t.Errorf("more answers: %x", more)
 	}
 	debt.Store(int64(time.Hour))
 	binding := stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw

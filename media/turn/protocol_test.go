@@ -466,8 +466,11 @@ func TestPanic(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	carol := &raw{t: t, user: "carol", key: r.key, nonce: r.nonce, realm: r.realm}
-	m := carol.request(stun.MethodAllocate, udpTransport)
+	asCarol := func(from net.Addr) *stun.Message {
+		carol := &raw{t: t, user: "carol", key: r.key, realm: r.realm, nonce: stun.NewNonce(s.nonces.make(netip.MustParseAddrPort(from.String())))}
+		return carol.request(stun.MethodAllocate, udpTransport)
+	}
+	m := asCarol(c.LocalAddr())
 	for range 1000 {
 		s.gate.debt(loopback).Store(0)
 		if _, err := c.Write(m.Raw); err != nil {
@@ -476,7 +479,7 @@ func TestPanic(t *testing.T) {
 		<-panics
 	}
 	over := dialRaw(t, s, "carol", "")
-	over.send(m.Raw)
+	over.send(asCarol(over.conn.LocalAddr()).Raw)
 	if over.receive() != nil {
 		t.Error("the connection goes on")
 	}

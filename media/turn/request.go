@@ -99,16 +99,16 @@ func (r *request) authenticate() bool {
 		r.refuse(stun.CodeBadRequest)
 		return false
 	}
-	user, key, ok := r.s.key(name.String(), realm.String())
-	known := r.s.nonces.good(nonce.String(), r.c.remote())
-	if !ok || stun.MessageIntegrity(key).Check(r.m) != nil {
-		_, connected := r.c.(*stream)
-		r.s.badAuth(name.String(), r.c.remote(), known || connected)
-		r.challenge(stun.CodeUnauthorized)
+	// The standard looks at the nonce last. But a nonce that was not sent to this address proves nothing about who asks: what comes with one is no word about
+	// passwords, to a guesser, to the log, or against the address, which may be forged.
+	if !r.s.nonces.good(nonce.String(), r.c.remote()) {
+		r.challenge(stun.CodeStaleNonce)
 		return false
 	}
-	if !known {
-		r.challenge(stun.CodeStaleNonce)
+	user, key, ok := r.s.key(name.String(), realm.String())
+	if !ok || stun.MessageIntegrity(key).Check(r.m) != nil {
+		r.s.badAuth(name.String(), r.c.remote())
+		r.challenge(stun.CodeUnauthorized)
 		return false
 	}
 	r.user, r.key = user, key

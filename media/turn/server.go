@@ -300,11 +300,10 @@ func (e *ListenError) Error() string {
 }
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// badAuth charges a wrong password to its address, and tells of it if that is proven: by a connection, or by a nonce that was sent there. A flood of forged datagrams is
-// no flood of warnings.
-func (s *Server) badAuth(user string, from netip.AddrPort, proven bool) {
+// badAuth charges a wrong password to its address, and tells of it.
+func (s *Server) badAuth(user string, from netip.AddrPort) {
 	s.gate.wrong(from.Addr())
-	if proven && s.config.Metrics.BadAuth != nil {
+	if s.config.Metrics.BadAuth != nil {
 		s.config.Metrics.BadAuth(user, from)
 	}
 }
