@@ -38,10 +38,53 @@ type flowWatch struct {
 
 // watched is a flow that its phone keeps alive.
 type watched struct {
-	aors  []wire.AOR // whose bindings use it
-	heard int        // when
-	asked bool       // since
+	users      // whose bindings use it
+	heard int  // when
+	asked bool // since
 	dead  bool
+}
+
+// users are the addresses of a flow: one nearly always, thousands where a gateway registers its own over one.
+type users struct {
+	first  wire.AOR
+	others map[wire.AOR]struct{}
+}
+
+func (u *users) add(aor wire.AOR) {
+	if u.first == aor {
+		return
+	}
+	if _, known := u.others[aor]; known {
+		return
+	}
+	aor = wire.AOR{User: strings.Clone(aor.User), Host: aor.Host} // the user is a part of a message
+	if u.first == (wire.AOR{}) {
+		u.first = aor
+		return
+	}
+	if u.others == nil {
+		u.others = make(map[wire.AOR]struct{})
+	}
+	u.others[aor] = struct{}{}
+}
+
+func (u *users) all() []wire.AOR {
+	list := append(make([]wire.AOR, 0, 1+len(u.others)), u.first)
+	for aor := range u.others {
+		list = append(list, aor)
+	}
+	return list
+}
+
+// keep leaves only these.
+func (u *users) keep(aors []wire.AOR) {
+	if len(aors) == 1+len(u.others) {
+		return
+	}
+	*u = users{}
+	for _, aor := range aors {
+		u.add(aor)
+	}
 }
 
 // keepsItself: a flow over UDP that ends here.
@@ -65,11 +108,9 @@ func (w *flowWatch) add(b *location.Binding, aor wire.AOR, turn func()) {
 		w.flows[b.Flow] = f
 		w.after(maxSilence, b.Flow)
 	case f.dead && b.Usable():
-		*f = watched{aors: f.aors, heard: w.now}
+		*f = watched{users: f.users, heard: w.now}
 	}
-	if !slices.Contains(f.aors, aor) {
-		f.aors = append(f.aors, wire.AOR{User: strings.Clone(aor.User), Host: aor.Host}) // the user is a part of a message
-	}
+	f.add(aor)
 	if !w.running {
 		w.running = true
 		w.timers.After(time.Second, turn)
@@ -129,7 +170,7 @@ func (w *flowWatch) judge(id wire.FlowID, aors []wire.AOR) verdict {
 		delete(w.flows, id)
 		return leaveIt
 	}
-	f.aors = aors
+	f.keep(aors)
 	silent := w.now - f.heard
 	switch {
 	case f.dead:
@@ -157,7 +198,7 @@ func (w *flowWatch) kill(id wire.FlowID) []wire.AOR {
 		return nil
 	}
 	f.dead = true
-	return slices.Clone(f.aors)
+	return f.all()
 }
 
 func (w *flowWatch) isDead(id wire.FlowID) bool {
@@ -170,7 +211,7 @@ func (w *flowWatch) isDead(id wire.FlowID) bool {
 func (w *flowWatch) whose(id wire.FlowID) []wire.AOR {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return slices.Clone(w.flows[id].aors)
+	return w.flows[id].all()
 }
 
 // KeptAlive hears of a keep-alive over UDP (transport.Config.KeptAlive); false is the answer to that of a dead flow.

@@ -198,3 +198,18 @@ var (
 	_ transaction.User = asked{}
 	_ transport.Flow   = (*keeper)(nil)
 )
+
+// Thousands of addresses over one flow, as a gateway registers them, are each found at once, and lost together.
+func TestManyUsersOfAFlow(t *testing.T) {
+	w := flowWatch{running: true}
+	b := &location.Binding{Flow: wire.FlowID{Proto: wire.UDP, Serial: 1}}
+	for range 2 {
+		for i := range 1000 {
+			w.add(b, wire.AOR{User: fmt.Sprint(i)}, nil)
+		}
+	}
+	w.judge(b.Flow, []wire.AOR{{User: "7"}, {User: "8"}})
+	if n := len(w.kill(b.Flow)); n != 2 {
+		t.Errorf("%d addresses are left of two", n)
+	}
+}
