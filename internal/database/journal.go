@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
@@ -35,6 +36,8 @@ type Journal struct {
 	closed   bool          // nothing is appended any more
 
 	wake, stop, stopped chan struct{}
+
+	upsert, shared *sql.Stmt // for phoneRows phones at once
 }
 
 // gathered is what one commit writes.
@@ -54,6 +57,9 @@ func (db *DB) Journal(ctx context.Context, failed func(error)) (*Journal, error)
 	j := &Journal{
 		db: db, failed: failed, newest: newest, appended: make(chan struct{}), settled: make(chan struct{}),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
+	}
+	if err := j.prepare(ctx); err != nil {
+		return nil, explain(db.path, err)
 	}
 	go j.run()
 	return j, nil
@@ -300,7 +306,7 @@ func (j *Journal) write(g *gathered) error {
 	}
 	defer tx.Rollback()
 	if err = writeSubscriptions(ctx, tx, g.subs); err == nil {
-		err = writePhones(ctx, tx, g.phones)
+		err = j.writePhones(ctx, tx, g.phones)
 	}
 	if err == nil && len(g.events) > 0 {
 		_, err = tx.ExecContext(ctx, "INSERT INTO event (first, count, data) VALUES (?, ?, ?)", g.first, len(g.events), data)

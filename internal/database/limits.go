@@ -54,8 +54,9 @@ const (
 	// eventGather is how long events wait for company, and so what a crash may lose of them. eventRetry is when a commit that failed is tried again.
 	eventGather, eventRetry = 500 * time.Millisecond, time.Second
 
-	// maxCommittedPhones are written in one transaction: each takes up to four statements, 50 us, so a few milliseconds in all. maxWaitingPhones may wait.
-	maxCommittedPhones, maxWaitingPhones = 128, 1 << 14
+	// maxCommittedPhones are written in one transaction, which holds up registrations for as long: phoneRows by one statement, a few milliseconds in all.
+	// maxWaitingPhones may wait.
+	maxCommittedPhones, maxWaitingPhones, phoneRows = 512, 1 << 14, 64
 
 	// maxPhones of an address are remembered, the longest gone is forgotten first: nobody has more, and who makes up instances fills no disk.
 	maxPhones = 20

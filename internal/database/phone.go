@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strings"
 	"time"
 
 	"signalbox/internal/wire"
@@ -107,61 +109,108 @@ func (db *DB) Phones(ctx context.Context, of wire.AOR) ([]Phone, error) {
 	return list, nil
 }
 
-// phoneWriter has the statements of one transaction.
-type phoneWriter struct {
-	ctx                            context.Context
-	insert, update, replace, bound *sql.Stmt
-}
-
-func writePhones(ctx context.Context, tx *sql.Tx, list []Phone) error {
-	if len(list) == 0 {
-		return nil
-	}
-	w := phoneWriter{ctx: ctx}
-	for _, one := range []struct {
-		to    **sql.Stmt
-		query string
-	}{
-		{&w.insert, `INSERT INTO phone (user, domain, instance, contact, agent, transport, source, first, gone) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`},
-		{&w.update, `UPDATE phone SET agent = ?, transport = ?, source = ?, gone = ? WHERE user = ? AND domain = ? AND instance = ? AND contact = ?`},
-		{&w.replace, `DELETE FROM phone WHERE user = ? AND domain = ? AND instance = '' AND contact <> ? AND agent = ? AND gone <> 0`},
-		{&w.bound, `DELETE FROM phone WHERE user = ?1 AND domain = ?2 AND (instance, contact) NOT IN (SELECT instance, contact FROM phone
-			WHERE user = ?1 AND domain = ?2 ORDER BY gone = 0 DESC, gone DESC, first DESC LIMIT ?3)`},
-	} {
-		stmt, err := tx.PrepareContext(ctx, one.query)
+// writePhones adds phones, or changes what is known of them, and then tidies up the addresses that have more than one.
+func (j *Journal) writePhones(ctx context.Context, tx *sql.Tx, list []Phone) error {
+	for some := range slices.Chunk(list, phoneRows) {
+		if err := j.upsertPhones(ctx, tx, some); err != nil {
+			return err
+		}
+		shared, err := j.sharedAddresses(ctx, tx, some)
 		if err != nil {
 			return err
 		}
-		defer stmt.Close()
-		*one.to = stmt
+		if len(shared) > 0 {
+			if err := tidyPhones(ctx, tx, some, shared); err != nil {
+				return err
+			}
+		}
 	}
+	return nil
+}
+
+// upsertPhones is one statement for all: most of what a row would cost alone is the statement.
+func (j *Journal) upsertPhones(ctx context.Context, tx *sql.Tx, list []Phone) error {
+	args := make([]any, 0, 9*len(list))
 	for i := range list {
-		if err := w.write(&list[i]); err != nil {
+		p := &list[i]
+		args = append(args, p.AOR.User, p.AOR.Host, p.Instance, p.Contact, p.UserAgent, p.Transport, p.Source, unix(p.First), unix(p.Gone))
+	}
+	if len(list) == phoneRows {
+		_, err := tx.StmtContext(ctx, j.upsert).ExecContext(ctx, args...)
+		return err
+	}
+	_, err := tx.ExecContext(ctx, upsertQuery(len(list)), args...)
+	return err
+}
+
+// sharedAddresses are those of the list that have more than one phone.
+func (j *Journal) sharedAddresses(ctx context.Context, tx *sql.Tx, list []Phone) (map[wire.AOR]bool, error) {
+	args := make([]any, 0, 2*len(list))
+	for i := range list {
+		args = append(args, list[i].AOR.User, list[i].AOR.Host)
+	}
+	var found *sql.Rows
+	var err error
+	if len(list) == phoneRows {
+		found, err = tx.StmtContext(ctx, j.shared).QueryContext(ctx, args...)
+	} else {
+		found, err = tx.QueryContext(ctx, sharedQuery(len(list)), args...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer found.Close()
+	shared := make(map[wire.AOR]bool)
+	for found.Next() {
+		var of wire.AOR
+		if err := found.Scan(&of.User, &of.Host); err != nil {
+			return nil, err
+		}
+		shared[of] = true
+	}
+	return shared, found.Err()
+}
+
+// tidyPhones forgets what has a successor, and what is too much. A phone without instance that comes with another contact is taken for the one with the same
+// User-Agent that is gone: else each start of it would leave a device behind.
+func tidyPhones(ctx context.Context, tx *sql.Tx, list []Phone, shared map[wire.AOR]bool) error {
+	for i := range list {
+		p := &list[i]
+		if p.Instance != "" || !p.Gone.IsZero() || !shared[p.AOR] {
+			continue
+		}
+		_, err := tx.ExecContext(ctx, "DELETE FROM phone WHERE user = ? AND domain = ? AND instance = '' AND contact <> ? AND agent = ? AND gone <> 0",
+			p.AOR.User, p.AOR.Host, p.Contact, p.UserAgent)
+		if err != nil {
+			return err
+		}
+	}
+	for of := range shared {
+		_, err := tx.ExecContext(ctx, `DELETE FROM phone WHERE user = ?1 AND domain = ?2 AND (instance, contact) NOT IN (SELECT instance, contact FROM phone
+			WHERE user = ?1 AND domain = ?2 ORDER BY gone = 0 DESC, gone DESC, first DESC LIMIT ?3)`, of.User, of.Host, maxPhones)
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// write adds a phone, or changes what is known of it. A phone without instance that comes with another contact is taken for the one with the same User-Agent that
-// is gone: else each start of it would leave a device behind.
-func (w *phoneWriter) write(p *Phone) error {
-	gone := unix(p.Gone)
-	r, err := w.insert.ExecContext(w.ctx, p.AOR.User, p.AOR.Host, p.Instance, p.Contact, p.UserAgent, p.Transport, p.Source, unix(p.First), gone)
-	if err != nil {
-		return err
+func upsertQuery(n int) string {
+	return "INSERT INTO phone (user, domain, instance, contact, agent, transport, source, first, gone) VALUES " + rows("(?, ?, ?, ?, ?, ?, ?, ?, ?)", n) +
+		" ON CONFLICT DO UPDATE SET agent = excluded.agent, transport = excluded.transport, source = excluded.source, gone = excluded.gone"
+}
+
+func sharedQuery(n int) string {
+	return "SELECT user, domain FROM phone WHERE (user, domain) IN (VALUES " + rows("(?, ?)", n) + ") GROUP BY user, domain HAVING count(*) > 1"
+}
+
+// prepare reads the statements of phoneRows once: that takes as long as running them.
+func (j *Journal) prepare(ctx context.Context) (err error) {
+	if j.upsert, err = j.db.writer.PrepareContext(ctx, upsertQuery(phoneRows)); err == nil {
+		j.shared, err = j.db.writer.PrepareContext(ctx, sharedQuery(phoneRows))
 	}
-	if n, err := r.RowsAffected(); err != nil || n == 0 {
-		if err == nil {
-			_, err = w.update.ExecContext(w.ctx, p.UserAgent, p.Transport, p.Source, gone, p.AOR.User, p.AOR.Host, p.Instance, p.Contact)
-		}
-		return err
-	}
-	if p.Instance == "" {
-		if _, err := w.replace.ExecContext(w.ctx, p.AOR.User, p.AOR.Host, p.Contact, p.UserAgent); err != nil {
-			return err
-		}
-	}
-	_, err = w.bound.ExecContext(w.ctx, p.AOR.User, p.AOR.Host, maxPhones)
 	return err
 }
+
+// rows repeats the place of one row.
+func rows(one string, n int) string { return one + strings.Repeat(", "+one, n-1) }
