@@ -16,11 +16,11 @@ func TestLag(t *testing.T) {
 	defer tr.Close(t.Context())
 	s := tr.udp[0].sockets[0]
 	for _, other := range tr.udp[0].sockets[1:] {
-		_ = other.conn.Close() // the kernel spreads sources over the rest
+		other.fd.close() // the kernel spreads sources over the rest
 	}
 	phone := dialPhone(t, "udp", addr(tr, 0))
 	var fd uintptr
-	_ = s.raw.Control(func(f uintptr) { fd = f })
+	_ = s.fd.raw.Control(func(f uintptr) { fd = f })
 	s.lag.measure(fd, udpBatch) // the first question has nothing to look back on
 	if got := tr.Lag(); got != 0 {
 		t.Errorf("nothing has come, lag %v", got)

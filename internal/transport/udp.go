@@ -4,10 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"signalbox/internal/wire"
 )
@@ -24,11 +21,11 @@ type udpListener struct {
 }
 
 type udpSocket struct {
-	l     *udpListener
-	conn  *net.UDPConn
-	raw   syscall.RawConn
-	queue *udpQueue
-	lag   lag
+	l      *udpListener
+	fd     *udpFD
+	queue  *udpQueue
+	lag    lag
+	gather gather
 }
 
 func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
@@ -39,12 +36,12 @@ func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
 		dialled: new(flowTable),
 	}
 	for _, c := range conns {
-		raw, err := c.SyscallConn()
+		fd, err := newUDPFD(c)
 		if err != nil {
 			return nil, err
 		}
 		drop := func(why Reason) { t.dropped(wire.UDP, why) }
-		l.sockets = append(l.sockets, &udpSocket{l: l, conn: c, raw: raw, queue: newUDPQueue(raw, drop, t.lost)})
+		l.sockets = append(l.sockets, &udpSocket{l: l, fd: fd, queue: newUDPQueue(fd.raw, drop, t.lost)})
 	}
 	return l, nil
 }
@@ -62,7 +59,7 @@ func (l *udpListener) start() {
 // stopReading ends the readers; what is queued can still be sent.
 func (l *udpListener) stopReading() {
 	for _, s := range l.sockets {
-		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+		s.fd.interrupt()
 	}
 }
 
@@ -70,7 +67,7 @@ func (l *udpListener) stopReading() {
 func (l *udpListener) close() {
 	for _, s := range l.sockets {
 		s.queue.flush()
-		_ = s.conn.Close() // lets a waiting attendant go
+		s.fd.close() // lets a waiting attendant go
 	}
 }
 
@@ -86,10 +83,14 @@ func (l *udpListener) flush() {
 // It stays inside one Read of the runtime's poller: a batch that was not full has emptied the socket, and whatever comes afterwards wakes the poller
 // again, so the goroutine sleeps at once instead of asking the kernel a second time. What no call of Read resets cannot be missed.
 func (s *udpSocket) read() {
+	var fd uintptr
+	if s.fd.raw.Control(func(it uintptr) { fd = it }) != nil {
+		return
+	}
 	batch := newRecvBatch(s.l.addr.Addr().Is6())
 	for again := true; again; {
 		var failed error
-		err := s.raw.Read(func(fd uintptr) bool {
+		err := s.fd.wait.Read(func(uintptr) bool {
 			for {
 				n, err := batch.recv(fd)
 				s.lag.measure(fd, n)
@@ -100,21 +101,24 @@ func (s *udpSocket) read() {
 					continue // the datagrams behind it still wait
 				}
 				if err != nil {
+					if wouldBlock(err) && s.rest(0) {
+						continue
+					}
 					failed = err
 					return !wouldBlock(err)
 				}
 				s.handle(batch, n)
-				if n < udpBatch {
+				if n < udpBatch && !s.rest(n) {
 					return false
 				}
 			}
 		})
-		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+		if ended(err) {
 			return
 		}
 		if err != nil {
 			failed = err // an ICMP error on a socket whose send buffer is full: the poller does not wait until it is heard
-			_ = s.raw.Control(s.hearErrors)
+			s.hearErrors(fd)
 		}
 		// The kernel is short of memory: what belongs to one datagram is heard above.
 		s.l.t.log.Error("udp receive failed", "address", s.l.addr, "error", failed)

@@ -29,8 +29,7 @@ type udpQueue struct {
 	errno   error
 	bounces int // in a row
 	batch   sendBatch
-	try     func(fd uintptr) bool // one sendmmsg, never waits
-	wait    func(fd uintptr) bool // the same, waits while the socket's buffer is full
+	step    func(fd uintptr) bool // one sendmmsg, never waits
 	blocked chan struct{}         // hands the attendance to run
 }
 
@@ -47,13 +46,9 @@ type sendBatch struct {
 
 func newUDPQueue(raw syscall.RawConn, drop func(Reason), lost func(datagram)) *udpQueue {
 	q := &udpQueue{raw: raw, drop: drop, lost: lost, blocked: make(chan struct{}, 1)}
-	q.try = func(fd uintptr) bool {
+	q.step = func(fd uintptr) bool {
 		q.send(fd)
 		return true
-	}
-	q.wait = func(fd uintptr) bool {
-		q.send(fd)
-		return !wouldBlock(q.errno)
 	}
 	return q
 }
@@ -79,20 +74,24 @@ func (q *udpQueue) flush() {
 	}
 	q.attended = true
 	q.mu.Unlock()
-	q.attend(q.try)
+	q.attend(false)
 }
 
-// attend sends until nothing is pending. If the socket's buffer is full and step does not wait, run takes over.
-func (q *udpQueue) attend(step func(fd uintptr) bool) {
+// attend sends until nothing is pending. If the socket's buffer is full, run takes over, which is patient.
+func (q *udpQueue) attend(patient bool) {
 	for {
 		for q.sent < len(q.sending) {
-			if err := q.raw.Write(step); err != nil {
-				q.sent = len(q.sending) // the socket is closed
-				break
-			}
-			if wouldBlock(q.errno) {
+			err := q.raw.Write(q.step)
+			full := wouldBlock(q.errno)
+			if full && !patient {
 				q.blocked <- struct{}{} // never blocks: there is one attendant
 				return
+			}
+			if full && err == nil {
+				err = q.raw.Control(awaitWritable)
+			}
+			if err != nil {
+				q.sent = len(q.sending) // the socket is closed
 			}
 		}
 		clear(q.sending)
@@ -114,7 +113,7 @@ func (q *udpQueue) run(done <-chan struct{}) {
 	for {
 		select {
 		case <-q.blocked:
-			q.attend(q.wait)
+			q.attend(true)
 		case <-done:
 			return
 		}
