@@ -11,17 +11,17 @@ import (
 // gather decides when a reader lets datagrams gather instead of being woken for each: when so many come that a nap finds several, as a network card does that holds
 // its interrupts back. To wake up, and to begin with cold caches, costs more than to handle a message (docs/adr/0013-gathering.md).
 type gather struct {
-	on     bool
-	since  time.Time // when this look at the rate began
-	came   int       // datagrams since then
-	misses int       // naps in a row that were not worth it
+	on    bool
+	since time.Time // when this look at the rate began
+	came  int       // datagrams since then
+	naps  int       // since then
+	rate  float64   // datagrams a second, at the last look
 }
 
-// rest is what a reader does when the socket is empty after a batch of n: true says, look again; false, wait in the poller. Where there is one core, others need it
-// meanwhile.
-func (s *udpSocket) rest(n int) bool {
+// rest is what a reader does when the socket is empty: true says, look again; false, wait in the poller. Where there is one core, others need it meanwhile.
+func (s *udpSocket) rest() bool {
 	was := s.gather.on
-	on := s.gather.next(n, time.Now) && !s.l.t.closed.Load() && runtime.GOMAXPROCS(0) > 1
+	on := s.gather.next(time.Now) && !s.l.t.closed.Load() && runtime.GOMAXPROCS(0) > 1
 	s.gather.on = on
 	switch {
 	case on && !was:
@@ -36,27 +36,31 @@ func (s *udpSocket) rest(n int) bool {
 	return on
 }
 
-// next takes note of n datagrams and says whether the next ones should gather.
-func (g *gather) next(n int, now func() time.Time) bool {
+// next says whether datagrams should gather. They should not if fewer come because of it: their senders wait for answers, and would be held up by each nap.
+func (g *gather) next(now func() time.Time) bool {
 	if g.on {
-		if g.misses++; n >= gatherWorth {
-			g.misses = 0
+		if g.naps++; g.naps < gatherNaps {
+			return true
 		}
-		if g.on = g.misses < gatherMisses; !g.on {
-			*g = gather{since: now().Add(gatherPause)}
-		}
-		return g.on
 	}
 	at := now()
 	span := at.Sub(g.since)
-	if span < 0 {
-		return false // the pause
-	}
-	if g.came += n; span < gatherLook {
+	if span < 0 { // the pause
+		g.came = 0
 		return false
 	}
-	g.on = float64(g.came)*gatherTime.Seconds() >= gatherWorth*span.Seconds()
-	g.since, g.came, g.misses = at, 0, 0
+	if !g.on && span < gatherLook {
+		return false
+	}
+	was, before, rate := g.on, g.rate, float64(g.came)/span.Seconds()
+	*g = gather{
+		on:    rate*gatherTime.Seconds() >= gatherWorth && (!was || rate > before/2),
+		since: at,
+		rate:  rate,
+	}
+	if was && !g.on {
+		g.since = at.Add(gatherPause)
+	}
 	return g.on
 }
 

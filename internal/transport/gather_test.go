@@ -5,37 +5,66 @@ import (
 	"time"
 )
 
-// Datagrams gather while naps find several of them, and no longer: one client that waits for each answer is not made to wait.
+// Datagrams gather while naps find several of them, and fewer come at no time because of it: a few clients that wait for each answer are not made to wait.
 func TestGather(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		rate    int // datagrams a second that come by themselves
+		clients int // others send the next when the last was answered, after half a millisecond
+		want    bool
+	}{
+		{"few", 500, 0, false},
+		{"enough", 1000, 0, true},
+		{"many", 20_000, 0, true},
+		{"one client waits", 0, 1, false},
+		{"four clients wait", 0, 4, false},
+		{"a crowd waits", 0, 64, false},
+		{"few, and a client waits", 500, 1, false},
+		{"many, and a client waits", 5000, 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var g gather
+			begin := time.Unix(1_800_000_000, 0)
+			at, sent, awake := begin, 0, time.Duration(0)
+			const long = 20 * time.Second
+			for at.Sub(begin) < long {
+				step := time.Millisecond / 2
+				if g.on {
+					step = gatherTime
+				} else {
+					awake += step
+				}
+				at = at.Add(step)
+				due := int(at.Sub(begin).Seconds() * float64(tt.rate))
+				g.came += due - sent + tt.clients
+				sent = due
+				g.next(func() time.Time { return at })
+			}
+			if gathered := awake < long/10; gathered != tt.want || !gathered && awake < long*8/10 {
+				t.Errorf("awake %v of %v", awake, long)
+			}
+		})
+	}
+}
+
+// It ends when nothing comes any more.
+func TestGatherEnds(t *testing.T) {
 	var g gather
 	at := time.Unix(1_800_000_000, 0)
-	come := func(n int, every time.Duration, for_ time.Duration) (on int) {
-		for end := at.Add(for_); at.Before(end); at = at.Add(every) {
-			if g.next(n, func() time.Time { return at }) {
-				on++
-			}
+	now := func() time.Time { return at }
+	for i := 0; !g.on; i++ {
+		if at = at.Add(time.Millisecond / 4); i > 1000 {
+			t.Fatal("4,000 a second do not gather")
 		}
-		return on
+		g.came++
+		g.next(now)
 	}
-	if on := come(1, 2*time.Millisecond, time.Second); on != 0 {
-		t.Errorf("500 a second gathered %d times", on)
+	naps := 0
+	for ; g.on; naps++ {
+		at = at.Add(gatherTime)
+		g.next(now)
 	}
-	for tries := 0; !g.on; tries++ {
-		if come(1, time.Millisecond/2, time.Millisecond/2); tries > 2*int(2*gatherLook/time.Millisecond) {
-			t.Fatal("2,000 a second do not gather")
-		}
-	}
-	if on := come(gatherWorth, gatherTime, time.Second); on != 250 {
-		t.Errorf("naps that find enough: %d of 250 led to another", on)
-	}
-	if on := come(1, gatherTime, 3*gatherTime); on != gatherMisses-1 {
-		t.Errorf("%d naps after the first that found too little", on)
-	}
-	// It answers a single client at once, which therefore comes often, but for the pause.
-	if on := come(1, time.Millisecond/2, gatherPause); on != 0 {
-		t.Errorf("gathered %d times in the pause", on)
-	}
-	if g.next(0, func() time.Time { return at }); g.came == 0 {
-		t.Error("the rate is not looked at again")
+	if naps > gatherNaps {
+		t.Errorf("%d naps after the last datagram", naps)
 	}
 }

@@ -34,13 +34,13 @@ const (
 	// maxBounces is how often a datagram is tried again because sending it only reported the fate of an earlier one.
 	maxBounces = 4
 	// gatherTime is how long datagrams gather: nobody hears it in a call's set-up, and Timer A is a hundred times longer. It must find gatherWorth of them to be worth
-	// while, so it happens from 1,000 datagrams a second on; after gatherMisses that did not, it ends, and is not tried again for gatherPause.
-	gatherTime   = 4 * time.Millisecond
-	gatherWorth  = 4
-	gatherMisses = 3
-	gatherPause  = 100 * time.Millisecond
-	// gatherLook is over how long the rate is taken.
-	gatherLook = 16 * time.Millisecond
+	// while, so it happens from 750 datagrams a second on.
+	gatherTime  = 4 * time.Millisecond
+	gatherWorth = 3
+	// gatherLook is over how long the rate is taken, and gatherNaps as many naps; if they do not find enough they end for gatherPause.
+	gatherLook  = 64 * time.Millisecond
+	gatherNaps  = int(gatherLook / gatherTime)
+	gatherPause = time.Second
 	// lookAgain is how long a full socket is waited for before we look whether it was closed.
 	lookAgain = 100 * time.Millisecond
 	// largeRequest bytes go over UDP at most, and mtuReserve less than the path's MTU: the response is larger than its request (RFC 3261, 18.1.1).

@@ -101,14 +101,15 @@ func (s *udpSocket) read() {
 					continue // the datagrams behind it still wait
 				}
 				if err != nil {
-					if wouldBlock(err) && s.rest(0) {
+					if wouldBlock(err) && s.rest() {
 						continue
 					}
 					failed = err
 					return !wouldBlock(err)
 				}
 				s.handle(batch, n)
-				if n < udpBatch && !s.rest(n) {
+				s.gather.came += n
+				if n < udpBatch && !s.rest() {
 					return false
 				}
 			}
