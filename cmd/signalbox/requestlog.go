@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -54,14 +55,20 @@ func (l *requestLog) trace(in bool, id wire.FlowID, msg []byte) {
 // appendJSONTrace keeps a log of one object a line what it is.
 func appendJSONTrace(dst, entry []byte) []byte {
 	dst = append(dst, `{"time":"`...)
-	dst = time.Now().AppendFormat(dst, timeFormat)
+	dst = appendTime(dst, time.Now())
 	dst = append(dst, `","level":"TRACE","msg":"message","ladder":`...)
 	dst = appendJSONString(dst, string(entry))
 	return append(dst, "}\n"...)
 }
 
-// timeFormat is slog's, to the millisecond.
-const timeFormat = "2006-01-02T15:04:05.000Z07:00"
+// appendTime writes a time as slog does, to the millisecond. RFC 3339 without a fraction has a way of its own in package time, five times faster than other layouts.
+func appendTime(dst []byte, at time.Time) []byte {
+	const seconds = len("2006-01-02T15:04:05")
+	start := len(dst)
+	dst = at.AppendFormat(dst, time.RFC3339)
+	ms := at.Nanosecond() / int(time.Millisecond)
+	return slices.Insert(dst, start+seconds, '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10))
+}
 
 // entry is one line of the request log.
 type entry struct {
@@ -86,7 +93,7 @@ func (e *entry) append(dst []byte, style logStyle) []byte {
 
 func (e *entry) appendText(dst []byte) []byte {
 	dst = append(dst, "time="...)
-	dst = e.at.AppendFormat(dst, timeFormat)
+	dst = appendTime(dst, e.at)
 	dst = append(dst, " level=INFO msg=request method="...)
 	dst = appendWord(dst, e.method)
 	dst = append(dst, " from="...)
@@ -106,7 +113,7 @@ func (e *entry) appendText(dst []byte) []byte {
 
 func (e *entry) appendJSON(dst []byte) []byte {
 	dst = append(dst, `{"time":"`...)
-	dst = e.at.AppendFormat(dst, timeFormat)
+	dst = appendTime(dst, e.at)
 	dst = append(dst, `","level":"INFO","msg":"request","method":`...)
 	dst = appendJSONString(dst, shorten(e.method))
 	dst = append(dst, `,"from":`...)
