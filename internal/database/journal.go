@@ -37,7 +37,7 @@ type Journal struct {
 
 	wake, stop, stopped chan struct{}
 
-	upsert, shared *sql.Stmt // for phoneRows phones at once
+	upsert, shared *sql.Stmt // for phoneRows phones at once; nil until so many come
 }
 
 // gathered is what one commit writes.
@@ -57,9 +57,6 @@ func (db *DB) Journal(ctx context.Context, failed func(error)) (*Journal, error)
 	j := &Journal{
 		db: db, failed: failed, newest: newest, appended: make(chan struct{}), settled: make(chan struct{}),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
-	}
-	if err := j.prepare(ctx); err != nil {
-		return nil, explain(db.path, err)
 	}
 	go j.run()
 	return j, nil
@@ -299,6 +296,11 @@ func (j *Journal) write(g *gathered) error {
 	data, err := encodeEvents(g.events, g.first)
 	if err != nil {
 		return err
+	}
+	if len(g.phones) >= phoneRows {
+		if err := j.prepare(ctx); err != nil {
+			return explain(j.db.path, err)
+		}
 	}
 	tx, err := j.db.writer.BeginTx(ctx, nil)
 	if err != nil {

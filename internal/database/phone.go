@@ -204,8 +204,11 @@ func sharedQuery(n int) string {
 	return "SELECT user, domain FROM phone WHERE (user, domain) IN (VALUES " + rows("(?, ?)", n) + ") GROUP BY user, domain HAVING count(*) > 1"
 }
 
-// prepare reads the statements of phoneRows once: that takes as long as running them.
+// prepare reads the statements of phoneRows once: that takes as long as running them. The writer has one connection, so it comes before a transaction.
 func (j *Journal) prepare(ctx context.Context) (err error) {
+	if j.shared != nil {
+		return nil
+	}
 	if j.upsert, err = j.db.writer.PrepareContext(ctx, upsertQuery(phoneRows)); err == nil {
 		j.shared, err = j.db.writer.PrepareContext(ctx, sharedQuery(phoneRows))
 	}

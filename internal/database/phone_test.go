@@ -126,6 +126,33 @@ func TestPhonesAreBounded(t *testing.T) {
 	}
 }
 
+// A crowd is written as one phone after the other is: many rows by one statement, and the rest.
+func TestCrowdOfPhones(t *testing.T) {
+	_, j, done := openPhones(t, filepath.Join(t.TempDir(), "test.db"))
+	defer done()
+	at := time.Unix(1_800_000_000, 0)
+	const users = 2*phoneRows + 7
+	for _, port := range []int{1001, 1002} {
+		for i := range users {
+			p := Phone{AOR: wire.AOR{User: fmt.Sprintf("user%03d", i), Host: "example.org"}, Contact: fmt.Sprintf("sip:192.0.2.7:%d", port), UserAgent: "Soft/1", First: at}
+			j.Sighted(p)
+			if port == 1001 {
+				p.Gone = at.Add(time.Hour)
+				j.Sighted(p)
+			}
+		}
+		all, err := j.Phones(t.Context(), wire.AOR{})
+		if err != nil || len(all) != users {
+			t.Fatalf("%d phones, %v", len(all), err)
+		}
+		for i, p := range all {
+			if want := fmt.Sprintf("user%03d sip:192.0.2.7:%d", i, port); p.AOR.User+" "+p.Contact != want || p.Gone.IsZero() != (port == 1002) {
+				t.Errorf("%+v, want %s", p, want)
+			}
+		}
+	}
+}
+
 // Names are data, whatever stands in them. hardening 70
 func TestPhoneNamesAreLiteral(t *testing.T) {
 	_, j, done := openPhones(t, filepath.Join(t.TempDir(), "test.db"))
