@@ -354,6 +354,21 @@ func TestExpiry(t *testing.T) {
 	p.until.Store(now)
 	send("too late")
 	toRelay("too late as well")
+	// What the other one sends afterwards arrives first.
+	other, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 2)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if m := r.ask(stun.MethodCreatePermission, peer{net.IPv4(127, 0, 0, 2).To4(), 0}); code(m) != 0 {
+		t.Fatal(m)
+	}
+	if _, err := other.WriteToUDPAddrPort([]byte("now"), relay); err != nil {
+		t.Fatal(err)
+	}
+	if m := r.receive(); !bytes.Equal(attributeOf(m, stun.AttrData), []byte("now")) {
+		t.Errorf("without a permission: %v", m)
+	}
 	if m := r.ask(stun.MethodChannelBind, attribute{stun.AttrChannelNumber, []byte{0x40, 0, 0, 0}}, peer{at.IP, at.Port}); code(m) != 0 {
 		t.Fatal(m) // and nothing came before it
 	}
