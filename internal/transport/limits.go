@@ -64,6 +64,9 @@ const (
 	// maxDiscard bytes are read from a connection that was told of its framing error, so that the answer is not lost in a reset.
 	maxDiscard = 256 << 10
 
+	// neighbours4 and neighbours6 are the bits that the maddr of a Via has in common with the source: its own network and no other.
+	neighbours4, neighbours6 = 24, 64
+
 	// rejectRate answers a second, and rejectBurst at once, go to one UDP source that sends unparsable requests: the answer may hit somebody else.
 	rejectRate  = 5
 	rejectBurst = 10

@@ -30,7 +30,7 @@ func (f *udpFlow) MTU() int {
 	if known := f.mtu.Load(); known>>32 == now {
 		return int(uint32(known))
 	}
-	mtu := pathMTU(netip.AddrPortFrom(f.id.Remote.Addr(), f.reply))
+	mtu := pathMTU(f.reply)
 	f.mtu.Store(now<<32 | uint64(uint32(mtu)))
 	return mtu
 }

@@ -33,11 +33,11 @@ func (in *incoming) flow(v *wire.Via) Flow {
 	if in.conn != nil {
 		return in.conn
 	}
-	port := in.remote.Port()
+	reply := in.remote
 	if v != nil {
-		port = replyPort(v, in.remote)
+		reply = replyTo(v, in.remote)
 	}
-	return in.udp.flow(in.local, in.remote, port)
+	return in.udp.flow(in.local, in.remote, reply)
 }
 
 // receive parses one whole message and hands it to the receiver. It returns false if a panic came out of it, or nothing could be read of it.

@@ -197,7 +197,7 @@ func (t *Transport) Find(id wire.FlowID) (Flow, bool) {
 	}
 	for _, l := range t.udp {
 		if l.addr == id.Local || l.wildcard() && l.addr.Port() == id.Local.Port() && l.addr.Addr().Is4() == id.Local.Addr().Is4() && t.isOwn(id.Local.Addr()) {
-			return l.flow(id.Local, id.Remote, id.Remote.Port()), true
+			return l.flow(id.Local, id.Remote, id.Remote), true
 		}
 	}
 	return nil, false

@@ -150,7 +150,7 @@ func (s *udpSocket) take(b []byte, from netip.AddrPort, to netip.Addr) {
 	switch {
 	case isSTUN(b):
 		if answer := answerSTUN(b, from, l.keptAlive(local, from)); answer != nil {
-			_ = l.flow(local, from, from.Port()).send(answer)
+			_ = l.flow(local, from, from).send(answer)
 		}
 	case isKeepAlive(b):
 		l.keptAlive(local, from) // RFC 5626, 4.4.1: CRLF is not for UDP; phones send it (or a NUL) to keep their NAT open and want no answer.

@@ -82,6 +82,25 @@ func TestUDPAnswersToSentBy(t *testing.T) {
 	}
 }
 
+// RFC 3261, 18.2.2: maddr in the Via leads the response to another address of the sender's network, and the port in sent-by; no other address is led to.
+func TestUDPAnswersToMaddr(t *testing.T) {
+	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
+	sends := dialPhone(t, "udp", addr(tr, 0))
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), sends.local().Port())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listens := newPhone(t, conn)
+	sends.say(request(sends.via(";maddr=127.0.0.2"), "1"))
+	if got := listens.datagram(); status(got) != "200" {
+		t.Errorf("got %q", got)
+	}
+	sends.say(request(sends.via(";maddr=127.0.1.2"), "2"))
+	if got := sends.datagram(); status(got) != "200" || callID(got) != "2" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // RFC 3261, 18.1.2: a response whose top sent-by is not ours is silently discarded.
 func TestForeignResponse(t *testing.T) {
 	tr, r := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
@@ -255,7 +274,7 @@ func TestUDPKeepsOrder(t *testing.T) {
 func TestUDPQueueIsBounded(t *testing.T) {
 	tr, _ := begin(t, Config{UDP: []string{"127.0.0.1:0"}})
 	p := dialPhone(t, "udp", addr(tr, 0))
-	f := tr.udp[0].flow(addr(tr, 0), p.local(), p.local().Port())
+	f := tr.udp[0].flow(addr(tr, 0), p.local(), p.local())
 	f.q.mu.Lock()
 	f.q.attended = true // as if the attendant waited for the kernel
 	f.q.mu.Unlock()
@@ -280,7 +299,7 @@ func TestSpoofedSourcesCostNothing(t *testing.T) {
 	spoof := func(n int) {
 		for i := range n {
 			remote := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), uint16(i%60000+1))
-			l.flow(l.addr, remote, remote.Port())
+			l.flow(l.addr, remote, remote)
 			tr.rejects.allow(remote.Addr(), time.Unix(int64(i), 0))
 		}
 	}

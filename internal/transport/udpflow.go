@@ -16,8 +16,8 @@ type udpFlow struct {
 	l     *udpListener
 	q     *udpQueue
 	id    wire.FlowID
-	reply uint16    // where Send sends to: this port of id.Remote
-	born  time.Time // of a dialled flow: when the kernel was asked for the route
+	reply netip.AddrPort // where Send sends to
+	born  time.Time      // of a dialled flow: when the kernel was asked for the route
 
 	mtu atomic.Uint64 // of the path, 0 if unknown; above it the routeAge in which the kernel was asked
 
@@ -27,10 +27,10 @@ type udpFlow struct {
 	controlLen int
 }
 
-func newUDPFlow(l *udpListener, local, remote netip.AddrPort, reply uint16) *udpFlow {
+func newUDPFlow(l *udpListener, local, remote, reply netip.AddrPort) *udpFlow {
 	f := &udpFlow{l: l, id: wire.FlowID{Proto: wire.UDP, Local: local, Remote: remote}, reply: reply}
 	f.q = l.sockets[maphash.Comparable(l.t.seed, remote)%uint64(len(l.sockets))].queue
-	f.name, f.nameLen = makeSockaddr(netip.AddrPortFrom(remote.Addr(), reply))
+	f.name, f.nameLen = makeSockaddr(reply)
 	if l.wildcard() {
 		f.controlLen = makeSource(&f.control, local.Addr())
 	}
@@ -86,9 +86,9 @@ func (f *udpFlow) fill(h *unix.Msghdr, iov *unix.Iovec, b []byte) {
 // flowTable is a direct-mapped cache of flows: a collision costs an allocation, nothing else. It never grows.
 type flowTable [flowCache]atomic.Pointer[udpFlow]
 
-// flow returns the flow local-remote whose Send goes to the port reply.
-func (l *udpListener) flow(local, remote netip.AddrPort, reply uint16) *udpFlow {
-	slot := &l.flows[(maphash.Comparable(l.t.seed, remote)^uint64(reply))%flowCache]
+// flow returns the flow local-remote whose Send goes to reply.
+func (l *udpListener) flow(local, remote, reply netip.AddrPort) *udpFlow {
+	slot := &l.flows[(maphash.Comparable(l.t.seed, remote)^uint64(reply.Port()))%flowCache]
 	if f := slot.Load(); f != nil && f.id.Remote == remote && f.reply == reply && f.id.Local == local {
 		return f
 	}
@@ -100,7 +100,7 @@ func (l *udpListener) flow(local, remote netip.AddrPort, reply uint16) *udpFlow 
 // dial returns the flow to remote from the address the kernel routes by.
 func (l *udpListener) dial(remote netip.AddrPort) (*udpFlow, error) {
 	if !l.wildcard() {
-		return l.flow(l.addr, remote, remote.Port()), nil
+		return l.flow(l.addr, remote, remote), nil
 	}
 	now := time.Now()
 	slot := &l.dialled[maphash.Comparable(l.t.seed, remote)%flowCache]
@@ -111,7 +111,7 @@ func (l *udpListener) dial(remote netip.AddrPort) (*udpFlow, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := newUDPFlow(l, netip.AddrPortFrom(local, l.addr.Port()), remote, remote.Port())
+	f := newUDPFlow(l, netip.AddrPortFrom(local, l.addr.Port()), remote, remote)
 	f.born = now
 	slot.Store(f)
 	return f, nil

@@ -93,16 +93,41 @@ func sentByAddr(host string) (netip.Addr, bool) {
 	return a.Unmap(), err == nil && a.Zone() == ""
 }
 
-// replyPort is the port that responses to a request that came over UDP are sent to.
-// RFC 3261, 18.2.2: not done, maddr: it would let anybody point our answers at anybody.
-func replyPort(v *wire.Via, source netip.AddrPort) uint16 {
+// replyTo is where responses to a request that came over UDP are sent. RFC 3261, 18.2.2; RFC 3581, 4
+func replyTo(v *wire.Via, source netip.AddrPort) netip.AddrPort {
+	addr := source.Addr()
+	maddr, named := neighbour(v, addr)
 	switch {
+	case named:
+		addr = maddr
 	case v.HasRPort || v.Host == "":
-		return source.Port() // RFC 3581, 4
-	case v.Port != 0:
-		return uint16(v.Port)
+		return source
 	}
-	return wire.UDP.Port()
+	port := uint16(v.Port)
+	if port == 0 {
+		port = wire.UDP.Port()
+	}
+	return netip.AddrPortFrom(addr, port)
+}
+
+// neighbour is the maddr of a Via, if it is an address of the source's own network: a host with several addresses is followed there.
+// RFC 3261, 18.2.2: not done, maddr that leads elsewhere: whoever is not able to forge a source could point our answers at anybody, and a phone behind NAT writes an
+// address that is none here.
+func neighbour(v *wire.Via, source netip.Addr) (netip.Addr, bool) {
+	if !v.HasMaddr {
+		return netip.Addr{}, false
+	}
+	maddr, _ := v.Param("maddr")
+	addr, numeric := sentByAddr(strings.ToLower(strings.Trim(maddr, "[]")))
+	if !numeric || addr.IsMulticast() {
+		return netip.Addr{}, false
+	}
+	bits := neighbours6
+	if source.Is4() {
+		bits = neighbours4
+	}
+	own, err := source.WithZone("").Prefix(bits)
+	return addr.WithZone(source.Zone()), err == nil && own.Contains(addr)
 }
 
 // Fallback says where the response to a request with this top Via goes when the flow it came on is gone: over a connection, to the address it came from

@@ -44,21 +44,31 @@ func TestStampVia(t *testing.T) {
 	}
 }
 
-// RFC 3261, 18.2.2 and RFC 3581, 4: over UDP a response goes to the port in rport, or else in sent-by, or 5060.
-func TestReplyPort(t *testing.T) {
-	source := netip.MustParseAddrPort("192.0.2.1:7000")
-	for via, want := range map[string]uint16{
-		"SIP/2.0/UDP 192.0.2.1:5070;rport":               7000,
-		"SIP/2.0/UDP 192.0.2.1:5070":                     5070,
-		"SIP/2.0/UDP a.example.org":                      5060,
-		"SIP/2.0/UDP a.example.org:5080;maddr=192.0.2.9": 5080, // only the port: never to another host
+// RFC 3261, 18.2.2 and RFC 3581, 4: over UDP a response goes to maddr, if that is in the network of the source, or to the source; to the port in rport, where there is
+// no maddr (RFC 3581, 4), or else in sent-by, or 5060.
+func TestReplyTo(t *testing.T) {
+	for _, tt := range []struct{ source, via, want string }{
+		{"192.0.2.1:7000", "SIP/2.0/UDP 192.0.2.1:5070;rport", "192.0.2.1:7000"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP 192.0.2.1:5070", "192.0.2.1:5070"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org", "192.0.2.1:5060"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;maddr=192.0.2.9", "192.0.2.9:5080"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org;rport;maddr=192.0.2.9", "192.0.2.9:5060"},
+		{"[2001:db8::1]:7000", "SIP/2.0/UDP [2001:db8::1]:5070;maddr=[2001:DB8::9]", "[2001:db8::9]:5070"},
+		{"[fe80::1%eth0]:7000", "SIP/2.0/UDP [fe80::1];maddr=[fe80::9]", "[fe80::9%eth0]:5060"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;maddr=192.0.3.9", "192.0.2.1:5080"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;rport;maddr=127.0.0.1", "192.0.2.1:7000"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;maddr=239.255.255.1", "192.0.2.1:5080"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;maddr=b.example.org", "192.0.2.1:5080"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;maddr", "192.0.2.1:5080"},
+		{"192.0.2.1:7000", "SIP/2.0/UDP a.example.org:5080;maddr=[2001:db8::9]", "192.0.2.1:5080"},
+		{"[2001:db8::1]:7000", "SIP/2.0/UDP a.example.org:5080;maddr=192.0.2.9", "[2001:db8::1]:5080"},
 	} {
-		v, err := wire.ParseVia(via)
+		v, err := wire.ParseVia(tt.via)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := replyPort(&v, source); got != want {
-			t.Errorf("%s: %d, want %d", via, got, want)
+		if got := replyTo(&v, netip.MustParseAddrPort(tt.source)); got != netip.MustParseAddrPort(tt.want) {
+			t.Errorf("from %s, %s: %s, want %s", tt.source, tt.via, got, tt.want)
 		}
 	}
 }

@@ -79,7 +79,7 @@ func TestParseVia(t *testing.T) {
 			Params: "; Branch = x ;received=192.0.2.1;rport=5070", Branch: "x", Received: "192.0.2.1", RPort: 5070, HasRPort: true},
 		{Raw: "SIP/2.0/UDP a;rport", Transport: "UDP", Host: "a", Params: ";rport", HasRPort: true},
 		{Raw: "SIP/2.0/UDP a;received=[2001:db8::1]", Transport: "UDP", Host: "a", Params: ";received=[2001:db8::1]", Received: "2001:db8::1"},
-		{Raw: "SIP/2.0/UDP a;maddr=192.0.2.9;ttl=16", Transport: "UDP", Host: "a", Params: ";maddr=192.0.2.9;ttl=16"},
+		{Raw: "SIP/2.0/UDP a;maddr=192.0.2.9;ttl=16", Transport: "UDP", Host: "a", Params: ";maddr=192.0.2.9;ttl=16", HasMaddr: true},
 	} {
 		got, err := ParseVia(want.Raw)
 		if err != nil {

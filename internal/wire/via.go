@@ -15,6 +15,7 @@ type Via struct {
 	Received  string // without brackets, which some write around an IPv6 address (RFC 5118, 4.5)
 	RPort     int    // value, 0 when absent or empty
 	HasRPort  bool   // the parameter is there, with or without a value
+	HasMaddr  bool   // so is maddr: Param reads it
 }
 
 // ParseVia reads one via-parm.
@@ -92,6 +93,8 @@ func (v *Via) readParams() error {
 				return errParams
 			}
 			v.RPort, v.HasRPort = port, true
+		case len(name) == 5 && fold(name, "maddr"):
+			v.HasMaddr = true
 		case len(name) == 8 && fold(name, "received"):
 			if received {
 				return errTwice
