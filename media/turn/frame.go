@@ -32,24 +32,25 @@ var (
 	errTooLong = errors.New("turn: a frame is too long")
 )
 
-// frameLen tells from the first 4 bytes how long a frame of a stream is: on streams ChannelData is padded to a multiple of 4 (RFC 8656, 12.5).
+// frameLen tells from the first 4 bytes how long a frame of a stream is.
 func frameLen(head []byte) (int, error) {
-	n := int(binary.BigEndian.Uint16(head[2:]))
-	switch head[0] >> 6 {
-	case 0:
-		n += stunHeader
-		if n%4 != 0 {
-			return 0, errFrame
-		}
-	case 1:
-		n = (n + channelHeader + 3) &^ 3
-	default:
+	n := paddedLen(head)
+	if head[0]>>6 > 1 || n%4 != 0 {
 		return 0, errFrame
 	}
 	if n > maxFrame {
 		return 0, errTooLong
 	}
 	return n, nil
+}
+
+// paddedLen is the length of a frame that is STUN or ChannelData: the latter is padded to a multiple of 4 on streams (RFC 8656, 12.5).
+func paddedLen(head []byte) int {
+	n := int(binary.BigEndian.Uint16(head[2:]))
+	if head[0]>>6 == 0 {
+		return stunHeader + n
+	}
+	return (channelHeader + n + 3) &^ 3
 }
 
 // classify looks at the header of a whole frame. What a client has no business to send is bad: answers above all, which would make two servers talk

@@ -15,6 +15,7 @@ import (
 type stream struct {
 	net.Conn          // TCP or TLS
 	raw      net.Conn // TCP
+	records  *records // between the two; nil without TLS
 	s        *Server
 	from     netip.AddrPort
 	w        *worker
@@ -51,11 +52,12 @@ func (s *Server) spread() *worker {
 // shake makes the TLS handshake.
 func (c *stream) shake(config *tls.Config) error {
 	_ = c.raw.SetDeadline(time.Now().Add(handshakeTime))
-	t := tls.Server(c.raw, config)
+	r := &records{Conn: c.raw}
+	t := tls.Server(r, config)
 	if err := t.Handshake(); err != nil {
 		return err
 	}
-	c.Conn = t
+	c.Conn, c.records = t, r
 	c.in.Reset(t)
 	return c.raw.SetDeadline(time.Time{})
 }
@@ -169,13 +171,31 @@ func (c *stream) write() {
 		}
 		c.out.mu.Unlock()
 		_ = c.SetWriteDeadline(time.Now().Add(writeTime))
-		if _, err := c.Write(b); err != nil {
+		if err := c.deliver(b); err != nil {
 			c.close()
 		}
 		c.out.mu.Lock()
 		c.out.spare = b
 		c.out.mu.Unlock()
 	}
+}
+
+// deliver writes frames, over TLS each as a record of its own: there are clients that take what one read of TLS gives for one message (coturn's
+// turnutils_uclient 4.6.1 loses the others), and a whole record must arrive before any of it can be used.
+func (c *stream) deliver(frames []byte) error {
+	if c.records == nil {
+		_, err := c.Write(frames)
+		return err
+	}
+	c.records.gather()
+	for len(frames) > 0 {
+		n := paddedLen(frames)
+		if _, err := c.Write(frames[:n]); err != nil {
+			return err
+		}
+		frames = frames[n:]
+	}
+	return c.records.flush()
 }
 
 // close hangs up; who reads the connection does the rest.
