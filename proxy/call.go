@@ -44,12 +44,17 @@ type call struct {
 
 	// The response context.
 	breadth  int      // Max-Breadth that is not in use. RFC 5393, 5.3.2
+	spare    int      // more of it, for targets that join
 	targets  []target // not tried yet, by falling q
 	q        int      // of those that are being tried
 	branches []*branch
 	pending  int     // branches without a final response
 	finals   []final // responses to choose the best of. RFC 3261, 16.7 step 4
 	ring     *transaction.Timer
+
+	// Its place among the calls that new contacts join.
+	listens        bool
+	earlier, later *call
 
 	// Of a call whose media is bridged. The legs differ in a request within the dialog only.
 	anchored           *anchored

@@ -26,7 +26,7 @@ func (c *call) prefer() error {
 	}
 	implicit := len(accept)+len(reject) == 0
 	if implicit {
-		accept = c.implicitPreferences()
+		accept = c.implicitPreferences(c.targets)
 	}
 	if len(accept)+len(reject) > 0 {
 		kept := make([]target, 0, len(c.targets))
@@ -94,10 +94,10 @@ func (c *call) readPreferences(name string) (list []preference, err error) {
 }
 
 // implicitPreferences: a phone that says which methods it knows, and which events, is not asked for others. RFC 3841, 7.2.2
-func (c *call) implicitPreferences() []preference {
+func (c *call) implicitPreferences(targets []target) []preference {
 	told := false
-	for i := range c.targets {
-		if b := c.targets[i].binding; b != nil && (strings.Contains(b.Params, "methods=") || strings.Contains(b.Params, "events=")) {
+	for i := range targets {
+		if b := targets[i].binding; b != nil && (strings.Contains(b.Params, "methods=") || strings.Contains(b.Params, "events=")) {
 			told = true
 		}
 	}

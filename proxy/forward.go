@@ -37,6 +37,7 @@ type branch struct {
 func (c *call) forward() {
 	if c.rings {
 		c.tx.OnCancel(c.onCancel)
+		c.listen()
 	}
 	c.advance()
 }

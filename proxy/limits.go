@@ -22,6 +22,9 @@ const (
 	// maxBreadth is the greatest number of branches one request may have alive anywhere downstream. RFC 5393, 5.3.3
 	maxBreadth = 60
 
+	// spareBreadth is what a request that came without Max-Breadth has besides, for phones that register while it rings.
+	spareBreadth = maxBranches - 1
+
 	// maxForwards is put in where a phone sent none. RFC 3261, 16.6 step 3
 	maxForwards = 70
 )

@@ -106,6 +106,7 @@ func (c *Config) Validate() error {
 type Proxy struct {
 	Config
 	anchors anchors
+	ringing ringing
 	signer  *signer
 	seed    maphash.Seed // of the loop marks; a loop does not outlive a restart
 }
@@ -115,7 +116,7 @@ func New(c Config) (*Proxy, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	return &Proxy{Config: c, signer: newSigner(c.Key), seed: maphash.MakeSeed()}, nil
+	return &Proxy{Config: c, signer: newSigner(c.Key), seed: maphash.MakeSeed(), ringing: ringing{first: make(map[wire.AOR]*call)}}, nil
 }
 
 // ServeSIP processes one request. An error it returns is the final response.

@@ -193,6 +193,7 @@ func (c *call) stop() {
 	c.closed = true
 	c.targets = nil
 	c.ring.Stop()
+	c.deafen()
 }
 
 // finish ends a search in which nothing more is awaited.

@@ -77,6 +77,7 @@ func (c *call) checkProxyRequire() error {
 func (c *call) checkMaxBreadth() error {
 	c.breadth = maxBreadth
 	if c.facts&hasMaxBreadth == 0 {
+		c.spare = spareBreadth
 		return nil
 	}
 	value := wire.Get(c.req, "Max-Breadth")

@@ -183,6 +183,9 @@ func newCore(p parts) (*core, error) {
 		return nil, err
 	}
 	c.dispatch.proxy, c.reachable = c.proxy, c.proxy.Reachable
+	if p.changes != nil {
+		p.changes.add(c.proxy.Changed)
+	}
 	if err := c.addEvents(p, users, verifier, gruus); err != nil {
 		_ = c.close(context.Background())
 		return nil, err
