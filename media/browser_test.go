@@ -52,7 +52,7 @@ type page struct {
 	heard chan []byte // payloads
 }
 
-func newPage(t testing.TB, codec string) *page {
+func newPage(t testing.TB, codec string, set ...func(*webrtc.SettingEngine)) *page {
 	t.Helper()
 	m := &webrtc.MediaEngine{}
 	if err := m.RegisterDefaultCodecs(); err != nil {
@@ -63,6 +63,9 @@ func newPage(t testing.TB, codec string) *page {
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
 	s.SetIPFilter(func(ip net.IP) bool { return ip.IsLoopback() })
 	s.SetICEMulticastDNSMode(1)
+	for _, fn := range set {
+		fn(&s)
+	}
 	pc, err := webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithSettingEngine(s)).NewPeerConnection(webrtc.Configuration{})
 	if err != nil {
 		t.Fatal(err)

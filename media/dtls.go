@@ -197,7 +197,7 @@ func (b *browser) negotiate(f *flight, active bool) (*dtls.Conn, error) {
 func (b *browser) begin(f *flight, active bool) (*dtls.Conn, error) {
 	options := []dtls.Option{
 		dtls.WithCertificates(b.e.cert),
-		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80),
+		dtls.WithSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80), // RFC 7714, 14.2; RFC 5764, 4.1.2
 		dtls.WithInsecureSkipVerify(true), // the fingerprint is verified instead
 		dtls.WithExtendedMasterSecret(dtls.RequireExtendedMasterSecret),
 		dtls.WithVerifyConnection(func(s *dtls.State) error { return b.verify(s.PeerCertificates) }),

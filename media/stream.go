@@ -88,7 +88,7 @@ func newCipher(key, salt []byte, profile srtp.ProtectionProfile) (*cipher, error
 	return &cipher{media: media, control: control}, nil
 }
 
-// suites of a=crypto that we know, the one we offer first. RFC 4568, 6.2; RFC 7714, 14.2
+// suites of a=crypto that we know, the one we offer first. RFC 4568, 6.2; RFC 7714, 14.1
 var suites = map[string]srtp.ProtectionProfile{
 	"AES_CM_128_HMAC_SHA1_80": srtp.ProtectionProfileAes128CmHmacSha1_80,
 	"AES_CM_128_HMAC_SHA1_32": srtp.ProtectionProfileAes128CmHmacSha1_32,

@@ -98,7 +98,7 @@ func sipURI(s string) *url.URL {
 	return &url.URL{Scheme: scheme, Opaque: rest}
 }
 
-// RFC 5922, 7.1 step 1: SIP URIs without a user are identities, DNS names only if there are none. RFC 5922, 7.2: whole names, no wildcards.
+// RFC 5922, 7.1 step 1: SIP URIs without a user are identities, DNS names only if there are none; RFC 5922, 7.1 step 2: a common name never is. RFC 5922, 7.2: whole names, no wildcards.
 // hardening 74: another name, an expired and a self-signed certificate are refused.
 // RFC 5922, 7.1 and 7.3: as a client we look for the domain that we called, and hang up before anything is sent when it is not there.
 func TestDialTLSVerifies(t *testing.T) {
