@@ -109,13 +109,11 @@ func (m *client) broken(err error) bool {
 	return err != nil && (m.reliable || !errors.Is(err, transport.ErrFull))
 }
 
-// from tells whether a response on that flow may be for this transaction. RFC 3261, 17.1.3 compares the branch, which nobody guesses; a connection's responses come on that
-// connection besides, and a datagram's come as datagrams, from wherever the peer sends.
+// from tells whether a response on that flow may be for this transaction. RFC 3261, 17.1.3 compares the branch, which nobody guesses; the response to what went over a
+// connection comes on that connection besides, or on another one from the same host (RFC 3261, 18.1.1), and to a datagram as one, from wherever the peer sends.
 func (m *client) from(f transport.Flow) bool {
-	if m.reliable {
-		return f.ID() == m.flow.ID()
-	}
-	return f.ID().Proto == m.flow.ID().Proto
+	id, ours := f.ID(), m.flow.ID()
+	return id == ours || id.Proto == ours.Proto && (!m.reliable || id.Remote.Addr() == ours.Remote.Addr())
 }
 
 // receive is a response, or the end of the flow.

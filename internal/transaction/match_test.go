@@ -138,7 +138,7 @@ type handlerFunc func(tx *Server) error
 
 func (fn handlerFunc) ServeSIP(tx *Server) error { return fn(tx) }
 
-// RFC 3261, 17.1.3: branch and CSeq method; hardening 48: from our connection, or as a datagram if we sent one.
+// RFC 3261, 17.1.3: branch and CSeq method; hardening 48: over a connection from the host that we connected to, or as a datagram if we sent one.
 func TestMatchResponse(t *testing.T) {
 	play(t, func(s *stage) {
 		c := s.start(s.udp, request("MESSAGE"))
@@ -159,7 +159,14 @@ func TestMatchResponse(t *testing.T) {
 		s.want(`0.000 > MESSAGE`)
 		s.layer.ReceiveResponse(s.tcp, reply(c, 200, "b"))
 		s.want(`0.000 tu 200`)
-		if n := s.layer.Counts().Stray; n != 5 {
+
+		// RFC 3261, 18.1.1: the peer may have opened another connection for its response.
+		c = s.start(s.tcp, request("MESSAGE", "z9hG4bKa1", "z9hG4bKa4"))
+		s.layer.ReceiveResponse(s.flow(wire.TLS, "192.0.2.1:40001"), reply(c, 200, "forged"))
+		s.layer.ReceiveResponse(s.flow(wire.TCP, "192.0.2.1:40001"), reply(c, 200, "b"))
+		s.want(`0.000 > MESSAGE
+			0.000 tu 200`)
+		if n := s.layer.Counts().Stray; n != 6 {
 			t.Errorf("%d stray responses", n)
 		}
 	})
