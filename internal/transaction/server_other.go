@@ -1,6 +1,8 @@
 package transaction
 
 import (
+	"strconv"
+	"strings"
 	"time"
 
 	"signalbox/internal/wire"
@@ -64,7 +66,16 @@ func (m *server) expireOther() {
 	}
 	if m.state == trying {
 		// RFC 4320, 4.1: MUST, on every transport, if there was no other response.
-		m.provisional(wire.NewResponse(m.handle.Request, 100, "", ""))
+		m.provisional(lateTrying(m.handle.Request))
 	}
 	m.timer.start(m.deadline)
+}
+
+// lateTrying is a 100 that says how late it is, if the client wants to know. RFC 3261, 8.2.6.1
+func lateTrying(req *wire.Request) *wire.Response {
+	res := wire.NewResponse(req, 100, "", "")
+	if sent, _, _ := strings.Cut(wire.Get(res, "Timestamp"), " "); sent != "" {
+		wire.Set(res, "Timestamp", sent+" "+strconv.FormatFloat(tryingAfter.Seconds(), 'f', -1, 64))
+	}
+	return res
 }
