@@ -101,7 +101,7 @@ func start(t testing.TB, st *memStore, c Config) *Service {
 
 func stop(t testing.TB, s *Service) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := s.Close(ctx); err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 var loopback = netip.MustParseAddr("127.0.0.1")
 
 // patience is how long a test waits for what must happen, and never in vain.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 func newEngine(t testing.TB, set ...func(*Config)) *Engine {
 	t.Helper()

@@ -29,7 +29,7 @@ func checkStatus(ts *testscript.TestScript, _ bool, args []string) {
 
 // waitForServer waits until the server of a data directory answers: waitfor DIR.
 func waitForServer(ts *testscript.TestScript, _ bool, args []string) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	dir := ts.MkAbs(args[0])
 	for {

@@ -19,7 +19,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must come; it is no measure of anything.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // heard is what a receiver got.
 type heard struct {

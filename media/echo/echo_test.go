@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // caller is a phone on a flow in memory, in front of a service on the real transaction layer.
 type caller struct {

@@ -21,7 +21,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience is how long a test waits for what must happen, and never in vain.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 var alice = wire.AOR{User: "alice", Host: "example.org"}
 
