@@ -59,7 +59,7 @@ module_app menu.so
 module_app ctrl_tcp.so
 ctrl_tcp_listen %s
 %s
-`, freePair(t), filepath.Join(s.dir, "ca.crt"), tone, rtpPorts(t), modulePath(t), b.dir, ctrl, strings.Join(extra, "\n"))
+`, freePair(t), filepath.Join(s.dir, "ca.crt"), tone, rtpPorts(), modulePath(t), b.dir, ctrl, strings.Join(extra, "\n"))
 	target := map[string]string{"udp": s.udp, "tcp": s.tcp, "tls": s.tls}[transport]
 	b.write("config", conf)
 	b.write("accounts", fmt.Sprintf("<sip:%s@%s>;auth_pass=%s;outbound=\"sip:%s;transport=%s\";regint=600;%s\n", user, domain, password(user), target, transport, account))
@@ -216,10 +216,9 @@ func freePair(t *testing.T) string {
 	return ""
 }
 
-func rtpPorts(t *testing.T) string {
-	port, _ := strconv.Atoi(portOf(freePair(t)))
-	port = min(port&^1, 65000)
-	return fmt.Sprintf("%d-%d", port, port+40)
+func rtpPorts() string {
+	port := nextRTPPort.next()
+	return fmt.Sprintf("%d-%d", port, port+rtpRange-1)
 }
 
 func modulePath(t *testing.T) string {

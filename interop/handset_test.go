@@ -70,7 +70,7 @@ func parseMessage(text string) (m message) {
 
 func newHandset(t *testing.T, s *server, user string) *handset {
 	t.Helper()
-	h := &handset{t: t, s: s, user: user, tag: fmt.Sprintf("h%d", nextPort.Add(2)), came: make(chan message, 100), seen: map[string]bool{}}
+	h := &handset{t: t, s: s, user: user, tag: fmt.Sprintf("h%d", guestNumber.Add(1)), came: make(chan message, 100), seen: map[string]bool{}}
 	h.sip, h.rtp = listenUDP(t), listenUDP(t)
 	go h.listen()
 	go h.voice.listen(h.rtp)

@@ -41,7 +41,7 @@ func newLAN(t *testing.T) *lan {
 			t.Skipf("SKIPPED: phones behind NAT: %s is not installed (interop/tools.sh installs it)", program)
 		}
 	}
-	l := &lan{t, fmt.Sprintf("sb%d-%d", os.Getpid()%100000, nextPort.Add(2)%10000), domain}
+	l := &lan{t, fmt.Sprintf("sb%d-%d", os.Getpid()%100000, guestNumber.Add(1)%10000), domain}
 	t.Cleanup(func() {
 		for _, ns := range []string{"server", "nat1", "nat2", "home1", "home2"} {
 			_ = exec.Command("ip", "netns", "del", l.ns(ns)).Run()

@@ -123,21 +123,31 @@ func (s *server) file(name, text string) string {
 
 func (s *server) start() {
 	s.t.Helper()
-	s.out = &output{}
-	s.cmd = exec.Command(cmp.Or(s.program, program), "serve", "--config", s.conf)
-	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Env = s.out, s.out, append(os.Environ(), s.env...)
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
 	s.t.Cleanup(s.stop)
+	s.run()
 	for range 1000 { // ready when it serves its pages: that begins last
 		if res, err := http.Get("http://" + s.http + "/"); err == nil {
 			res.Body.Close()
 			return
 		}
+		if strings.Contains(s.out.String(), "address already in use") { // by something that lives shorter than a test: it has ended, and tries again
+			_ = s.cmd.Wait()
+			s.run()
+		}
 		time.Sleep(50 * time.Millisecond)
 	}
 	s.t.Fatalf("the server does not start:\n%s", s.out)
+}
+
+func (s *server) run() {
+	s.t.Helper()
+	s.out = &output{}
+	s.cmd = exec.Command(cmp.Or(s.program, program), "serve", "--config", s.conf)
+	s.cmd.Stdout, s.cmd.Stderr, s.cmd.Env = s.out, s.out, append(os.Environ(), s.env...)
+	if err := s.cmd.Start(); err != nil {
+		s.cmd = nil
+		s.t.Fatal(err)
+	}
 }
 
 // kill ends the program as a power cut does.
@@ -189,19 +199,35 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// nextPort counts the ports given to tests: below the range the system takes for outgoing connections, from a place that differs between runs.
-var nextPort = func() *atomic.Int32 {
-	var n atomic.Int32
-	n.Store(int32(10000 + os.Getpid()%10000*2))
-	return &n
-}()
+// ports are those that are given to tests, each once in a run, from a place that differs between runs. Above are those of media: the program's ([media] rtp), then those of
+// softphones, then those that the system takes for outgoing connections.
+var (
+	nextPort    = newCounter(10_000, 20_000, 2)
+	nextRTPPort = newCounter(24_000, 32_000, rtpRange)
+)
 
-// freeAddr is an address on loopback whose port is free for UDP and TCP, and is given to nobody else in this run.
+// rtpRange is how many ports a softphone's calls have.
+const rtpRange = 40
+
+// counter goes round in a range.
+type counter struct {
+	first, last, step int32
+	n                 atomic.Int32
+}
+
+func newCounter(first, last, step int32) *counter {
+	c := &counter{first: first, last: last, step: step}
+	c.n.Store(int32(os.Getpid()))
+	return c
+}
+
+func (c *counter) next() int { return int(c.first + c.n.Add(1)%((c.last-c.first)/c.step)*c.step) }
+
+// freeAddr is an address on loopback whose port is free for UDP and TCP. Nobody else in this run is given it, or the next one.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		port := 10000 + (nextPort.Add(2)-10000)%22000
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
+		addr := fmt.Sprintf("127.0.0.1:%d", nextPort.next())
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			continue
