@@ -30,9 +30,23 @@ func openPhones(t testing.TB, path string) (_ *DB, _ *Journal, done func()) {
 	}
 }
 
+// settled waits until all that was noted is on disk: Phones does so for a moment only (syncWait).
+func settled(t *testing.T, j *Journal) {
+	t.Helper()
+	for waiting := true; waiting; {
+		if err := j.settlePhones(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		j.mu.Lock()
+		waiting = len(j.phones)+len(j.writing.phones) > 0
+		j.mu.Unlock()
+	}
+}
+
 // phonesOf shows phones as "alice <urn:a>", with a minus for those that are gone.
 func phonesOf(t *testing.T, j *Journal, of wire.AOR) (list []string) {
 	t.Helper()
+	settled(t, j)
 	all, err := j.Phones(t.Context(), of)
 	if err != nil {
 		t.Fatal(err)
@@ -141,6 +155,7 @@ func TestCrowdOfPhones(t *testing.T) {
 				j.Sighted(p)
 			}
 		}
+		settled(t, j)
 		all, err := j.Phones(t.Context(), wire.AOR{})
 		if err != nil || len(all) != users {
 			t.Fatalf("%d phones, %v", len(all), err)

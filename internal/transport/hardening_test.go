@@ -386,7 +386,7 @@ func TestNoConnectOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer victim.Close()
-	udpVictim, err := net.ListenPacket("udp", "127.0.0.1:0")
+	udpVictim, err := net.ListenPacket("udp", "127.0.1.1:0") // of another network than the sender
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -394,7 +394,7 @@ func TestNoConnectOutside(t *testing.T) {
 	at, udpAt := victim.Addr().String(), udpVictim.LocalAddr().(*net.UDPAddr)
 	for i, network := range []string{"udp", "tcp"} {
 		p := dialPhone(t, network, addr(tr, i))
-		via := fmt.Sprintf("SIP/2.0/%s 127.0.0.1:%d;branch=z9hG4bK1;rport;maddr=127.0.0.1;received=127.0.0.1", strings.ToUpper(network), udpAt.Port)
+		via := fmt.Sprintf("SIP/2.0/%s 127.0.1.1:%d;branch=z9hG4bK1;rport;maddr=127.0.1.1;received=127.0.1.1", strings.ToUpper(network), udpAt.Port)
 		s := strings.Replace(request(via, "1"), "Max-Forwards: 70", "Max-Forwards: 70\r\nRoute: <sip:"+at+";transport=tcp;lr>\r\nContact: <sip:x@"+at+";transport=tcp>", 1)
 		p.say(s)
 		p.say(strings.Replace(s, "CSeq: 1", "CSeq: x", 1))
