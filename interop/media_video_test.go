@@ -1,22 +1,34 @@
 package interop
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 )
 
-// video are the lines that give baresip a camera, a screen and VP8.
-var video = []string{
-	"module vp8.so", "module fakevideo.so", "video_source fakevideo,nil", "video_display fakevideo,nil", "video_size 320x240", "video_fps 15", "video_bitrate 300000",
+// video are the lines that give baresip a camera, a screen and a codec: VP8 or H.264.
+func video(t *testing.T, codec string) []string {
+	t.Helper()
+	module := map[string]string{"VP8": "vp8.so", "H.264": "avcodec.so"}[codec]
+	if _, err := os.Stat(filepath.Join(modulePath(t), module)); err != nil {
+		t.Skip("SKIPPED: " + module + " of baresip is not installed (interop/tools.sh installs it)")
+	}
+	return []string{
+		"module " + module, "module fakevideo.so", "video_source fakevideo,nil", "video_display fakevideo,nil", "video_size 320x240", "video_fps 15", "video_bitrate 300000",
+	}
 }
 
-// A page and a softphone see each other: VP8 both ways, decoded at both ends.
+// A page and a softphone see each other, decoded at both ends.
 func TestVideo(t *testing.T) {
-	for _, tt := range []struct{ kind, caller string }{{jssip, "browser"}, {jssip, "baresip"}, {sipjs, "browser"}} {
-		t.Run(tt.kind+"-"+tt.caller, func(t *testing.T) {
+	for _, tt := range []struct{ kind, caller, codec string }{
+		{jssip, "browser", "VP8"}, {jssip, "baresip", "VP8"}, {sipjs, "browser", "VP8"}, {jssip, "browser", "H.264"}, {jssip, "baresip", "H.264"},
+	} {
+		t.Run(tt.kind+"-"+tt.caller+"-"+tt.codec, func(t *testing.T) {
 			t.Parallel()
+			video := video(t, tt.codec)
 			s := newWebServer(t, "", "alice", "bob")
 			alice := openPage(t, s, tt.kind, "alice", "ws", 440)
 			bob := newBaresip(t, s, "bob", "tcp", 1000, "answermode=auto", video...)
@@ -34,7 +46,7 @@ func TestVideo(t *testing.T) {
 			bob.sees()
 			alice.hangup()
 			bob.event("CALL_CLOSED")
-			results.passed(t, tt.kind+" in Chromium and baresip", "Video in VP8 both ways, decoded at both ends", "TestVideo", "tcp")
+			results.passed(t, tt.kind+" in Chromium and baresip", "Video in "+tt.codec+" both ways, decoded at both ends", "TestVideo", "tcp")
 		})
 	}
 }

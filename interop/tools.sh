@@ -5,10 +5,11 @@
 #   tools.sh race      prints -race if this machine can build it
 set -euo pipefail
 
-# command, Debian package, what is skipped without it
+# command (or file), Debian package, what is skipped without it
 tools='
 sipp      sip-tester    the SIPp scenarios and benchmarks
 baresip   baresip-core  the calls between two softphones
+/usr/lib/baresip/modules/avcodec.so baresip-ffmpeg the video calls in H.264
 linphonec linphone-cli  the registration of Linphone
 kamailio  kamailio      the comparison with Kamailio
 chromium  chromium      the tests with browsers
@@ -26,7 +27,7 @@ export PATH="$PATH:/usr/sbin:/sbin"
 
 missing() {
 	while read -r command package what; do
-		if [ -n "$command" ] && ! command -v "$command" >/dev/null; then
+		if [ -n "$command" ] && ! command -v "$command" >/dev/null && [ ! -e "$command" ]; then
 			echo "$command $package $what"
 		fi
 	done <<<"$tools"

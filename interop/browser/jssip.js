@@ -77,6 +77,7 @@ class Phone extends Events {
 
   stop() { this.ua.stop(); }
   audio() { return this.line.audio(); }
+  pictures() { return this.line.pictures(); }
 }
 
 window.phone = new Phone();

@@ -91,6 +91,21 @@ export class Line {
     return {hz: Number.isFinite(hz) ? hz : 0, level: Number.isFinite(top) ? top : -200, ...await this.stats()};
   }
 
+  // pictures counts requests for a new picture: those that came, the key frames sent, and those that were made.
+  async pictures() {
+    const counted = {pli: 0, fir: 0, keys: 0, asked: 0};
+    for (const s of (await this.connections.at(-1).getStats()).values()) {
+      if (s.kind !== 'video') continue;
+      if (s.type === 'outbound-rtp') {
+        counted.pli += s.pliCount ?? 0;
+        counted.fir += s.firCount ?? 0;
+        counted.keys += s.keyFramesEncoded ?? 0;
+      }
+      if (s.type === 'inbound-rtp') counted.asked += (s.pliCount ?? 0) + (s.firCount ?? 0);
+    }
+    return counted;
+  }
+
   // stats adds up the counters of the newest connection.
   async stats() {
     const counted = {received: 0, sent: 0, lost: 0, frames: 0, ice: '', dtls: '', codec: '', local: '', remote: ''};
