@@ -72,7 +72,7 @@ type tap struct {
 func (p *phone) echoes() *tap {
 	p.t.Helper()
 	echo := freeAddr(p.t)
-	nextPort.Add(2) // SIPp takes a port for video as well
+	nextPort.next() // SIPp takes a port for video as well
 	p.args = append(p.args, "-rtp_echo", "-mp", portOf(echo))
 	t := &tap{near: listenUDP(p.t), far: listenUDP(p.t)}
 	to, err := net.ResolveUDPAddr("udp", echo)
