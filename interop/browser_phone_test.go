@@ -35,8 +35,8 @@ func newDev(t *testing.T) *server {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.stop)
-	for range 600 {
-		if strings.Contains(s.out.String(), "ready") {
+	for range 1200 {
+		if strings.Contains(s.out.String(), "msg=ready") { // it speaks of users that are ready before it serves
 			return s
 		}
 		time.Sleep(50 * time.Millisecond)
