@@ -56,7 +56,7 @@ type keys struct {
 
 // newBrowser gives a leg its place on the shared port.
 func (e *Engine) newBrowser(l *leg) (*browser, error) {
-	b := &browser{e: e, leg: l, socket: e.shared.Socket()}
+	b := &browser{e: e, leg: l, socket: e.shared[0]}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.browsers) >= maxBrowsers {
@@ -74,7 +74,7 @@ func (b *browser) describe(m *sdp.Media, setup string) {
 	defer b.mu.Unlock()
 	m.Mux = true
 	m.Ufrag, m.Pwd, m.Fingerprint, m.Setup = b.ufrag, b.pwd, b.e.fingerprint, setup
-	m.Port = b.e.shared.Port()
+	m.Port = b.e.WebRTC()
 	m.Candidate = b.candidates()
 }
 
@@ -84,7 +84,7 @@ func (b *browser) candidates() string {
 	var list strings.Builder
 	for i, a := range b.e.reachable(b.leg.side.Local) {
 		priority := 126<<24 | (65535-i)<<8 | 255
-		list.WriteString(strconv.Itoa(i+1) + " 1 udp " + strconv.Itoa(priority) + " " + a.String() + " " + strconv.Itoa(int(b.e.shared.Port())) + " typ host\n")
+		list.WriteString(strconv.Itoa(i+1) + " 1 udp " + strconv.Itoa(priority) + " " + a.String() + " " + strconv.Itoa(int(b.e.WebRTC())) + " typ host\n")
 	}
 	return list.String()
 }
@@ -152,9 +152,8 @@ func (b *browser) receive(p []byte, from netip.AddrPort, now time.Duration) {
 			f.push(p)
 		}
 	case relay.RTP:
-		if c := b.decipher.Load(); c != nil && b.reading.CompareAndSwap(false, true) {
+		if c := b.decipher.Load(); c != nil {
 			b.receiveRTP(c, p, now)
-			b.reading.Store(false)
 		}
 	case relay.RTCP:
 		b.receiveRTCP(p, now)
@@ -162,6 +161,10 @@ func (b *browser) receive(p []byte, from netip.AddrPort, now time.Duration) {
 }
 
 func (b *browser) receiveRTP(c *cipher, p []byte, now time.Duration) {
+	if !b.reading.CompareAndSwap(false, true) {
+		return
+	}
+	defer b.reading.Store(false)
 	p, err := c.media.DecryptRTP(p[:0], p, &c.header)
 	if err != nil {
 		return
@@ -173,19 +176,18 @@ func (b *browser) receiveRTP(c *cipher, p []byte, now time.Duration) {
 		return
 	}
 	if s := streams[h.PT]; s != nil && s.reading.CompareAndSwap(false, true) {
+		defer s.reading.Store(false)
 		s.forward(p, h, now)
-		s.reading.Store(false)
 	}
 }
 
 func (b *browser) receiveRTCP(p []byte, now time.Duration) {
 	c := b.decipher.Load()
-	if c == nil || !c.controlBusy.CompareAndSwap(false, true) {
+	if c == nil {
 		return
 	}
-	p, err := c.control.DecryptRTCP(p[:0], p, nil)
-	c.controlBusy.Store(false)
-	if err != nil {
+	p, ok := c.openControl(p)
+	if !ok {
 		return
 	}
 	b.heard.Store(int64(now))

@@ -21,12 +21,8 @@ func (s *stream) receiveRTCP(b []byte, from netip.AddrPort) {
 	c := s.decipher.Load()
 	switch {
 	case c != nil:
-		if !c.controlBusy.CompareAndSwap(false, true) {
-			return
-		}
-		plain, err := c.control.DecryptRTCP(b[:0], b, nil)
-		c.controlBusy.Store(false)
-		if err != nil {
+		plain, ok := c.openControl(b)
+		if !ok {
 			return
 		}
 		b = plain

@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net/netip"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func (c *Config) Validate() error {
 type Engine struct {
 	config  Config
 	log     *slog.Logger
-	shared  *udp.Listener
+	shared  []*udp.Socket // the port of the browsers, read by a poller each
 	pollers []*udp.Poller
 	ports   udp.Pool
 	turn    atomic.Uint32 // which poller is next
@@ -121,17 +122,27 @@ func (e *Engine) open() (err error) {
 		return err
 	}
 	readers := max(1, runtime.GOMAXPROCS(0)/2) // one reader keeps two cores busy (ADR 4)
-	if e.shared, err = udp.Listen(e.config.WebRTC, readers); err != nil {
-		return fmt.Errorf("media: udp port %d for browsers: %w", e.config.WebRTC, err)
-	}
 	for range readers {
-		p, err := udp.NewPoller()
+		p, err := udp.NewPoller(e.panicked)
 		if err != nil {
 			return err
 		}
 		e.pollers = append(e.pollers, p)
 	}
-	return e.shared.Start(func(int) udp.Handler { return newShard(e).receive })
+	shared, err := udp.BindShared(netip.AddrPortFrom(netip.Addr{}, e.config.WebRTC), readers)
+	if err != nil {
+		return fmt.Errorf("media: udp port %d for browsers: %w", e.config.WebRTC, err)
+	}
+	for i, s := range shared {
+		if err := e.pollers[i].AddBusy(s, newShard(e).receive); err != nil {
+			for _, rest := range shared[i:] {
+				rest.Close()
+			}
+			return err
+		}
+	}
+	e.shared = shared
+	return nil
 }
 
 // Close ends every call's media and closes all sockets.
@@ -142,9 +153,6 @@ func (e *Engine) Close() {
 		for _, s := range e.all() {
 			s.Close()
 		}
-		if e.shared != nil {
-			e.shared.Close()
-		}
 		for _, p := range e.pollers {
 			p.Close()
 		}
@@ -152,7 +160,7 @@ func (e *Engine) Close() {
 }
 
 // WebRTC is the port that browsers send to.
-func (e *Engine) WebRTC() uint16 { return e.shared.Port() }
+func (e *Engine) WebRTC() uint16 { return e.shared[0].Port() }
 
 // Sessions is how many calls there are.
 func (e *Engine) Sessions() int {
@@ -163,7 +171,7 @@ func (e *Engine) Sessions() int {
 
 // Sockets is how many sockets of phones are open.
 func (e *Engine) Sockets() int {
-	n := 0
+	n := -len(e.shared)
 	for _, p := range e.pollers {
 		n += p.Len()
 	}
@@ -212,11 +220,26 @@ func (e *Engine) clock() {
 		case wall := <-t.C:
 			now := e.now()
 			for _, s := range e.all() {
-				s.tick(now)
+				e.guard(func() { s.tick(now) })
 			}
 			e.sweep(wall)
 		}
 	}
+}
+
+// guard keeps a panic to one call.
+func (e *Engine) guard(do func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			e.panicked(v, netip.AddrPort{})
+		}
+	}()
+	do()
+}
+
+// panicked tells of a panic that was kept to what caused it.
+func (e *Engine) panicked(v any, from netip.AddrPort) {
+	e.log.Error("media: panic; what caused it is passed over", "panic", v, "source", from, "stack", string(debug.Stack()))
 }
 
 // sweep closes the descriptors of sockets that were left.

@@ -207,7 +207,7 @@ func (c *guestConn) WriteTo(b []byte, addr net.Addr) (int, error) {
 		return 0, net.InvalidAddrError("media: no UDP address")
 	}
 	name := netip.AddrPortFrom(a.AddrPort().Addr().Unmap(), a.AddrPort().Port())
-	to, socket := c.last.Load(), c.g.e.shared.Socket()
+	to, socket := c.last.Load(), c.g.e.shared[0]
 	if to == nil || to.Name() != name {
 		if !c.g.e.guests.learn(c, name) {
 			return 0, net.ErrClosed

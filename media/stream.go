@@ -88,6 +88,16 @@ func newCipher(key, salt []byte, profile srtp.ProtectionProfile) (*cipher, error
 	return &cipher{media: media, control: control}, nil
 }
 
+// openControl deciphers RTCP in its place, unless somebody else is at it.
+func (c *cipher) openControl(b []byte) ([]byte, bool) {
+	if !c.controlBusy.CompareAndSwap(false, true) {
+		return nil, false
+	}
+	defer c.controlBusy.Store(false)
+	b, err := c.control.DecryptRTCP(b[:0], b, nil)
+	return b, err == nil
+}
+
 // suites of a=crypto that we know, the one we offer first. RFC 4568, 6.2; RFC 7714, 14.1
 var suites = map[string]srtp.ProtectionProfile{
 	"AES_CM_128_HMAC_SHA1_80": srtp.ProtectionProfileAes128CmHmacSha1_80,
@@ -153,6 +163,7 @@ func (s *stream) send(b []byte, h relay.Header, from uint32, clock int, now time
 	if !s.writing.CompareAndSwap(false, true) {
 		return
 	}
+	defer s.writing.Store(false)
 	s.renumber.Map(&h, from, clock, now)
 	b = relay.Rewrite(b, h)
 	size := len(b) - relay.HeaderSize
@@ -168,7 +179,6 @@ func (s *stream) send(b []byte, h relay.Header, from uint32, clock int, now time
 	if socket, to := s.destination(); b != nil && to != nil && socket.Send(b, to) {
 		s.sent.Count(h.TS, size, now)
 	}
-	s.writing.Store(false)
 }
 
 // destination is where RTP goes; nil as long as it is not known.
@@ -184,16 +194,17 @@ func (s *stream) receive(b []byte, from netip.AddrPort) {
 	now := s.leg.e.now()
 	switch relay.Classify(b) {
 	case relay.RTP:
-		if s.reading.CompareAndSwap(false, true) {
-			s.receiveRTP(b, from, now)
-			s.reading.Store(false)
-		}
+		s.receiveRTP(b, from, now)
 	case relay.RTCP:
 		s.receiveRTCP(b, from)
 	}
 }
 
 func (s *stream) receiveRTP(b []byte, from netip.AddrPort, now time.Duration) {
+	if !s.reading.CompareAndSwap(false, true) {
+		return
+	}
+	defer s.reading.Store(false)
 	h, ok := relay.Parse(b)
 	if !ok {
 		return

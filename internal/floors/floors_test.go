@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"location":             2,
 	"internal/database":    2,
 	"internal/wire":        1,
+	"internal/nap":         1,
 	"internal/ladder":      0, // the form of a trace: imports nothing of ours
 }
 

@@ -3,9 +3,8 @@ package transport
 import (
 	"runtime"
 	"time"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
+	"signalbox/internal/nap"
 )
 
 // gather decides when a reader lets datagrams gather instead of being woken for each: when so many come that a nap finds several, as a network card does that holds
@@ -31,7 +30,7 @@ func (s *udpSocket) rest() bool {
 		return true // what came before this does not wake us
 	}
 	if on {
-		nap(gatherTime)
+		nap.Sleep(gatherTime)
 	}
 	return on
 }
@@ -62,10 +61,4 @@ func (g *gather) next(now func() time.Time) bool {
 		g.since = at.Add(gatherPause)
 	}
 	return g.on
-}
-
-// nap sleeps without telling the scheduler, which would wake others to look for work (ADR 4). A signal, by which the garbage collector calls, ends it.
-func nap(d time.Duration) {
-	t := unix.NsecToTimespec(int64(d))
-	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&t)), 0, 0)
 }

@@ -45,7 +45,7 @@ type wanted struct {
 	lifetime      time.Duration
 }
 
-// wanted reads it. What must be understood and is not, DONT-FRAGMENT among it (step 4), was found before.
+// wanted reads it. What must be understood and is not was found before; DONT-FRAGMENT (step 4) is understood.
 func (r *request) wanted() (w wanted, code stun.ErrorCode) {
 	m := r.m
 	v, ok := valueOf(m, stun.AttrRequestedTransport, 4) // step 3

@@ -157,7 +157,7 @@ func (a *allocation) fromChannel(b []byte) {
 	for _, c := range load(&a.channels) {
 		if c.number == number {
 			if now := a.s.clock.now(); c.until.Load() > int64(now) {
-				c.relay.send(b[channelHeader:channelHeader+n], c.peer, c.to, now)
+				c.relay.send(b[channelHeader:channelHeader+n], c.peer, c.to, false, now)
 			}
 			return
 		}
@@ -166,13 +166,13 @@ func (a *allocation) fromChannel(b []byte) {
 
 // fromIndication sends on what the client has sent in a Send indication (RFC 8656, 11.2).
 func (a *allocation) fromIndication(b []byte) {
-	peer, data, ok := readSend(b)
+	peer, data, whole, ok := readSend(b)
 	if !ok {
 		return
 	}
 	now := a.s.clock.now()
 	if r := a.relay(familyOf(peer.Addr())); r != nil && a.permitted(peer.Addr(), now) {
-		r.send(data, peer, r.destination(peer), now)
+		r.send(data, peer, r.destination(peer), whole, now)
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *Server) listenUDP(text string) error {
 	d := &datagrams{s: s, clients: map[netip.AddrPort]*allocation{}}
 	for i, socket := range sockets {
 		one := &door{datagrams: d, socket: socket, w: s.workers[i]}
-		if err = one.w.poller.AddBusy(socket, s.survive(one.receive)); err != nil {
+		if err = one.w.poller.AddBusy(socket, one.receive); err != nil {
 			for _, rest := range sockets[i:] {
 				rest.Close()
 			}

@@ -11,6 +11,7 @@ import (
 const (
 	attrAdditionalFamily stun.AttrType = 0x8000
 	attrAddressErrorCode stun.AttrType = 0x8001
+	attrICMP             stun.AttrType = 0x8004
 )
 
 // Address families, as REQUESTED-ADDRESS-FAMILY and addresses have them (RFC 8489, 14.1).
@@ -26,13 +27,12 @@ func familyOf(a netip.Addr) byte {
 	return familyIPv6
 }
 
-// understood tells whether we know what an attribute means, or need not (RFC 8489, 14). DONT-FRAGMENT we do not know: no socket sets that bit for one datagram only
-// (RFC 8656, 7.2 step 4).
+// understood tells whether we know what an attribute means, or need not (RFC 8489, 14). DONT-FRAGMENT is one that we know (RFC 8656, 7.2 step 4).
 func understood(t stun.AttrType) bool {
 	switch t {
 	case stun.AttrUsername, stun.AttrMessageIntegrity, stun.AttrRealm, stun.AttrNonce, stun.AttrMappedAddress, stun.AttrXORMappedAddress, stun.AttrErrorCode,
 		stun.AttrUnknownAttributes, stun.AttrChannelNumber, stun.AttrLifetime, stun.AttrXORPeerAddress, stun.AttrData, stun.AttrXORRelayedAddress,
-		stun.AttrRequestedAddressFamily, stun.AttrEvenPort, stun.AttrRequestedTransport, stun.AttrReservationToken:
+		stun.AttrRequestedAddressFamily, stun.AttrEvenPort, stun.AttrRequestedTransport, stun.AttrReservationToken, stun.AttrDontFragment:
 		return true
 	}
 	return t.Optional()
@@ -161,8 +161,8 @@ func putIndication(b []byte, n int, peer netip.AddrPort, id [stun.TransactionIDS
 }
 
 // readSend reads a Send indication without decoding it whole: it is how media go until a channel is bound. What must be understood and is not spoils it
-// (RFC 8656, 11.2).
-func readSend(b []byte) (peer netip.AddrPort, data []byte, ok bool) {
+// (RFC 8656, 11.2). whole says that the datagram may not be fragmented (RFC 8656, 18.9).
+func readSend(b []byte) (peer netip.AddrPort, data []byte, whole, ok bool) {
 	id := [stun.TransactionIDSize]byte(b[8:stunHeader])
 	var hasPeer, hasData bool
 	for rest := b[stunHeader:]; len(rest) >= 4; {
@@ -171,14 +171,16 @@ func readSend(b []byte) (peer netip.AddrPort, data []byte, ok bool) {
 		switch {
 		case t == stun.AttrXORPeerAddress && !hasPeer:
 			if peer, hasPeer = readAddress(v, id); !hasPeer {
-				return peer, nil, false
+				return peer, nil, false, false
 			}
 		case t == stun.AttrData && !hasData:
 			data, hasData = v, true
+		case t == stun.AttrDontFragment:
+			whole = true
 		case !understood(t):
-			return peer, nil, false
+			return peer, nil, false, false
 		}
 		rest = rest[4+(n+3)&^3:]
 	}
-	return peer, data, hasPeer && hasData
+	return peer, data, whole, hasPeer && hasData
 }

@@ -44,7 +44,7 @@ func TestAllocateChecks(t *testing.T) {
 		"no REQUESTED-TRANSPORT":        {nil, 400},
 		"a short REQUESTED-TRANSPORT":   {[]stun.Setter{attribute{stun.AttrRequestedTransport, []byte{17}}}, 400},
 		"TCP":                           {[]stun.Setter{transport(6)}, 442},
-		"DONT-FRAGMENT":                 {[]stun.Setter{udpTransport, attribute{stun.AttrDontFragment, nil}}, 420},
+		"what nobody knows":             {[]stun.Setter{udpTransport, attribute{0x001B, nil}}, 420},
 		"a token and EVEN-PORT":         {[]stun.Setter{udpTransport, token, even}, 400},
 		"a token and a family":          {[]stun.Setter{udpTransport, token, familyAttribute(stun.AttrRequestedAddressFamily, 1)}, 400},
 		"a token that is none":          {[]stun.Setter{udpTransport, token}, 508},
@@ -61,7 +61,7 @@ func TestAllocateChecks(t *testing.T) {
 		if code(m) != tt.want || r.key.Check(m) != nil {
 			t.Errorf("%s: %v, want %d", name, m, tt.want)
 		}
-		if v, err := m.Get(stun.AttrUnknownAttributes); tt.want == 420 && (err != nil || !bytes.Equal(v[:2], []byte{0, 0x1A})) {
+		if v, err := m.Get(stun.AttrUnknownAttributes); tt.want == 420 && (err != nil || !bytes.Equal(v[:2], []byte{0, 0x1B})) {
 			t.Errorf("%s: unknown are %x", name, v)
 		}
 	}
@@ -363,12 +363,16 @@ func TestExpiry(t *testing.T) {
 	if m := r.ask(stun.MethodCreatePermission, peer{net.IPv4(127, 0, 0, 2).To4(), 0}); code(m) != 0 {
 		t.Fatal(m)
 	}
-	if _, err := other.WriteToUDPAddrPort([]byte("now"), relay); err != nil {
-		t.Fatal(err)
+	passes := func(what string) {
+		t.Helper()
+		if _, err := other.WriteToUDPAddrPort([]byte("now"), relay); err != nil {
+			t.Fatal(err)
+		}
+		if m := r.receive(); !bytes.Equal(attributeOf(m, stun.AttrData), []byte("now")) {
+			t.Errorf("%s: %v", what, m)
+		}
 	}
-	if m := r.receive(); !bytes.Equal(attributeOf(m, stun.AttrData), []byte("now")) {
-		t.Errorf("without a permission: %v", m)
-	}
+	passes("without a permission")
 	if m := r.ask(stun.MethodChannelBind, attribute{stun.AttrChannelNumber, []byte{0x40, 0, 0, 0}}, peer{at.IP, at.Port}); code(m) != 0 {
 		t.Fatal(m) // and nothing came before it
 	}
@@ -379,9 +383,7 @@ func TestExpiry(t *testing.T) {
 	arrives("")
 	c.permission.until.Store(now)
 	toRelay("without a permission")
-	if m := r.ask(stun.MethodBinding); code(m) != 0 { // the answer comes first: nothing came before it
-		t.Fatal(m)
-	}
+	passes("on a channel without a permission")
 	c.until.Store(now)
 	r.send([]byte{0x40, 0, 0, 1, 'b', 0, 0, 0})
 	if m := r.ask(stun.MethodCreatePermission, peer{at.IP, 0}); code(m) != 0 {
@@ -400,6 +402,64 @@ func TestExpiry(t *testing.T) {
 	}
 	if m := r.ask(stun.MethodRefresh); code(m) != 437 {
 		t.Errorf("after its end: %v", m)
+	}
+}
+
+// A datagram that does not arrive is told of to the client that sent it, with a permission and not without, whether by indication or on a channel; one that may not be
+// fragmented is taken and sent. RFC 8656, 7.2 step 4; RFC 8656, 11.2; RFC 8656, 11.5; RFC 8656, 18.9; RFC 8656, 18.13
+func TestUndelivered(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	r := signedIn(t, s, "alice", "secret")
+	if m := r.ask(stun.MethodAllocate, udpTransport, attribute{stun.AttrDontFragment, nil}); code(m) != 0 {
+		t.Fatal(m)
+	}
+	there, at := quietSocket(t, "127.0.0.1")
+	if m := r.ask(stun.MethodCreatePermission, peer{at.IP, 0}); code(m) != 0 {
+		t.Fatal(m)
+	}
+	send := func(attributes ...stun.Setter) {
+		t.Helper()
+		r.send(stun.MustBuild(append([]stun.Setter{stun.TransactionID, stun.NewType(stun.MethodSend, stun.ClassIndication)}, attributes...)...).Raw)
+	}
+	data := attribute{stun.AttrData, []byte("hello")}
+	send(peer{at.IP, at.Port}, attribute{stun.AttrDontFragment, nil}, data)
+	b := make([]byte, 100)
+	_ = there.SetReadDeadline(time.Now().Add(30 * time.Second))
+	if n, _, err := there.ReadFromUDPAddrPort(b); err != nil || string(b[:n]) != "hello" {
+		t.Fatalf("%q, %v", b[:n], err)
+	}
+	there.Close()
+	told := func(how string) {
+		t.Helper()
+		m := r.receive()
+		var a stun.XORMappedAddress
+		if m.Type.Value() != dataIndication || a.GetFromAs(m, stun.AttrXORPeerAddress) != nil || !a.IP.Equal(at.IP) || a.Port != at.Port || m.Contains(stun.AttrData) ||
+			!bytes.Equal(attributeOf(m, attrICMP), []byte{0, 0, 3, 3, 0, 0, 0, 0}) { // port unreachable. RFC 792
+			t.Errorf("%s: %v", how, m)
+		}
+	}
+	send(peer{at.IP, at.Port}, data)
+	told("by indication")
+	if m := r.ask(stun.MethodChannelBind, attribute{stun.AttrChannelNumber, []byte{0x40, 0, 0, 0}}, peer{at.IP, at.Port}); code(m) != 0 {
+		t.Fatal(m)
+	}
+	r.send([]byte{0x40, 0, 0, 1, 'a', 0, 0, 0})
+	told("on a channel")
+	relay := s.all()[0].relays[0]
+	for name, u := range map[string]udp.Undelivered{
+		"a stranger":                      {To: netip.MustParseAddrPort("127.0.0.2:9"), Type: 3, Code: 3},
+		"what is no error of a datagram":  {To: netip.AddrPortFrom(loopback, uint16(at.Port)), Type: 5},
+		"what ICMPv6 says, where IPv4 is": {To: netip.AddrPortFrom(loopback, uint16(at.Port)), Type: 1},
+	} {
+		relay.lost(u)
+		if m := r.ask(stun.MethodBinding); m.Type.Method != stun.MethodBinding { // what was told comes first
+			t.Errorf("%s: %v", name, m)
+		}
+	}
+	relay.lost(udp.Undelivered{To: netip.AddrPortFrom(loopback, 9), Type: 3, Code: 4, MTU: 1280})
+	if m := r.receive(); !bytes.Equal(attributeOf(m, attrICMP), []byte{0, 0, 3, 4, 0, 0, 5, 0}) {
+		t.Errorf("too large: %v", m)
 	}
 }
 
@@ -513,6 +573,10 @@ func TestSlowClient(t *testing.T) {
 	c := newStream(s, here, netip.AddrPort{})
 	s.connections.per[c.from.Addr()], s.connections.total = 1, 1
 	frame := append([]byte{0x40, 0, 0, 100}, make([]byte, 100)...)
+	c.send(frame)
+	if _, err := there.Read(make([]byte, 1)); err != nil { // from now on the writer waits
+		t.Fatal(err)
+	}
 	for range 10 * outboxSize / len(frame) {
 		c.send(frame)
 	}

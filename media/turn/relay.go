@@ -1,11 +1,14 @@
 package turn
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"sync/atomic"
 	"time"
+
+	"github.com/pion/stun/v4"
 
 	"signalbox/media/udp"
 )
@@ -42,7 +45,7 @@ func (a *allocation) adopt(from *reserved, until time.Duration) {
 	a.relays[familyOf(r.Public)-1] = r
 	a.s.live.add(r.port)
 	a.s.config.Metrics.allocated(a.user.user)
-	if err := a.c.worker().poller.Add(r.socket, a.s.survive(r.receive)); err != nil {
+	if err := a.c.worker().poller.AddReporting(r.socket, r.receive, r.lost); err != nil {
 		a.s.config.Logger.Warn("turn: a relay cannot be read", "error", err)
 	}
 }
@@ -67,13 +70,17 @@ func (r *relay) destination(peer netip.AddrPort) *udp.Addr {
 	return r.socket.Addr(netip.AddrPortFrom(addr, peer.Port()))
 }
 
-// send sends to a peer. What may not be sent is lost, as datagrams are (RFC 8656, 11.2; RFC 8656, 12.6).
-func (r *relay) send(b []byte, peer netip.AddrPort, to *udp.Addr, now time.Duration) {
+// send sends to a peer, whole if it may not be fragmented. What may not be sent is lost, as datagrams are (RFC 8656, 11.2; RFC 8656, 12.6).
+func (r *relay) send(b []byte, peer netip.AddrPort, to *udp.Addr, whole bool, now time.Duration) {
 	if addr := peer.Addr(); (addr == r.Public || addr == r.Local) && !r.a.s.peers.port(addr, peer.Port()) || !r.a.user.toPeers.pass(now, len(b)) {
 		r.toPeers.dropped.Add(1)
 		return
 	}
-	if !r.socket.Send(b, to) { // an ICMP error, or a full buffer
+	send := r.socket.Send
+	if whole {
+		send = r.socket.SendWhole
+	}
+	if !send(b, to) { // too large for the way, or a full buffer
 		r.toPeers.dropped.Add(1)
 		return
 	}
@@ -84,15 +91,39 @@ func (r *relay) send(b []byte, peer netip.AddrPort, to *udp.Addr, now time.Durat
 // receive takes what a peer has sent.
 func (r *relay) receive(b []byte, peer netip.AddrPort) {
 	now := r.a.s.clock.now()
-	if peer.Addr() == r.Local {
-		peer = netip.AddrPortFrom(r.Public, peer.Port()) // the peer is known to its friends by that
-	}
+	peer = r.known(peer)
 	if r.until.Load() <= int64(now) || !r.a.user.toClient.pass(now, len(b)) || !r.a.fromPeer(b, peer, now) {
 		r.toClient.dropped.Add(1)
 		return
 	}
 	r.toClient.packets.Add(1)
 	r.toClient.bytes.Add(uint64(len(b)))
+}
+
+// lost tells the client that what it has sent did not arrive (RFC 8656, 11.5).
+func (r *relay) lost(u udp.Undelivered) {
+	relevant := u.Type == 3 || u.Type == 11
+	if u.To.Addr().Is6() {
+		relevant = 1 <= u.Type && u.Type <= 3
+	}
+	peer := r.known(u.To)
+	now := r.a.s.clock.now()
+	if !relevant || r.until.Load() <= int64(now) || !r.a.permitted(peer.Addr(), now) {
+		return
+	}
+	icmp := binary.BigEndian.AppendUint32([]byte{0, 0, u.Type, u.Code}, u.MTU) // RFC 8656, 18.13
+	m, err := stun.Build(stun.TransactionID, stun.NewType(stun.MethodData, stun.ClassIndication), address{stun.AttrXORPeerAddress, peer}, plainValue{attrICMP, icmp})
+	if err == nil {
+		r.a.c.send(m.Raw)
+	}
+}
+
+// known is the address that a peer is known to its friends by.
+func (r *relay) known(peer netip.AddrPort) netip.AddrPort {
+	if peer.Addr() == r.Local {
+		return netip.AddrPortFrom(r.Public, peer.Port())
+	}
+	return peer
 }
 
 // close ends the relay; it may be called twice.

@@ -193,7 +193,7 @@ func newServer(c Config) *Server {
 
 func (s *Server) serve() error {
 	for range min(max(1, runtime.GOMAXPROCS(0)/coresPerWorker), maxWorkers) {
-		p, err := udp.NewPoller()
+		p, err := udp.NewPoller(s.panicked)
 		if err != nil {
 			return err
 		}
@@ -262,30 +262,33 @@ func (s *Server) sweep() {
 		}
 		now := s.clock.now()
 		for _, a := range s.all() {
-			a.expire(now)
+			s.guard(func() { a.expire(now) })
 		}
-		s.reservations.expire(now)
+		s.guard(func() { s.reservations.expire(now) })
 		for _, w := range s.workers {
 			w.poller.Sweep(time.Now())
 		}
 	}
 }
 
-// survive keeps a panic to the datagram that brought it.
-func (s *Server) survive(h udp.Handler) udp.Handler {
-	return func(b []byte, from netip.AddrPort) {
-		defer s.caught(from)
-		h(b, from)
-	}
+// guard keeps a panic to what is done here.
+func (s *Server) guard(do func()) {
+	defer s.caught(netip.AddrPort{})
+	do()
 }
 
 // caught is to be deferred.
 func (s *Server) caught(from netip.AddrPort) {
 	if v := recover(); v != nil {
-		s.config.Logger.Error("turn: panic; what caused it is passed over", "panic", v, "source", from)
-		if s.config.Metrics.Panicked != nil {
-			s.config.Metrics.Panicked()
-		}
+		s.panicked(v, from)
+	}
+}
+
+// panicked tells of a panic that was kept to what caused it.
+func (s *Server) panicked(v any, from netip.AddrPort) {
+	s.config.Logger.Error("turn: panic; what caused it is passed over", "panic", v, "source", from)
+	if s.config.Metrics.Panicked != nil {
+		s.config.Metrics.Panicked()
 	}
 }
 

@@ -47,14 +47,19 @@ func (st *streams) accept() {
 			}
 			continue
 		}
-		from := plain(c.RemoteAddr().(*net.TCPAddr).AddrPort())
-		if !st.s.connections.enter(from.Addr()) {
-			st.s.config.Metrics.refused(TooManyConnections)
-			_ = c.Close()
-			continue
-		}
-		st.wait.Go(func() { st.serve(newStream(st.s, c, from)) })
+		st.s.guard(func() { st.admit(c) })
 	}
+}
+
+// admit serves a connection if there is room.
+func (st *streams) admit(c net.Conn) {
+	from := plain(c.RemoteAddr().(*net.TCPAddr).AddrPort())
+	if !st.s.connections.enter(from.Addr()) {
+		st.s.config.Metrics.refused(TooManyConnections)
+		_ = c.Close()
+		return
+	}
+	st.wait.Go(func() { st.serve(newStream(st.s, c, from)) })
 }
 
 // plain has one form for each address.
@@ -64,13 +69,13 @@ func plain(a netip.AddrPort) netip.AddrPort {
 
 // serve reads a connection to its end. Its allocation ends with it (RFC 8656, 3.1).
 func (st *streams) serve(c *stream) {
+	defer st.s.caught(c.from)
 	defer func() {
 		if a := c.allocation(); a != nil {
 			a.end()
 		}
 	}()
 	defer c.close()
-	defer st.s.caught(c.from)
 	if !st.s.connections.hold(c) || st.tls != nil && c.shake(st.tls) != nil {
 		return
 	}

@@ -64,9 +64,17 @@ func (s *Socket) Send(b []byte, to *Addr) bool {
 	if to == nil {
 		return false
 	}
+	errno := s.send(b, to)
+	if errno != 0 && errno != unix.EAGAIN {
+		errno = s.send(b, to) // the first may have been told of an earlier datagram that did not arrive
+	}
+	return errno == 0
+}
+
+func (s *Socket) send(b []byte, to *Addr) unix.Errno {
 	_, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(s.fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL,
 		uintptr(unsafe.Pointer(&to.raw[0])), to.size)
-	return errno == 0
+	return errno
 }
 
 // open binds a socket to a port of all addresses, IPv4 and IPv6 at once where the machine has both.

@@ -2,11 +2,8 @@ package udp
 
 import "time"
 
-// linger is how long a descriptor outlives its socket: far longer than anybody takes from looking at it to the end of a system call.
-const linger = 500 * time.Millisecond
-
 const (
-	// batch datagrams are read by one system call: 200 calls bring ten packets in the time that handling one batch takes.
+	// batch datagrams are read by one system call: 300 calls bring as many in a nap.
 	batch = 32
 
 	// Room is the largest datagram we read: Ethernet's MTU; RTP keeps below, and nobody may send more on our account.
@@ -20,4 +17,20 @@ const (
 
 	// receiveBuffer of a shared port, in bytes: 200 ms of 1,000 calls. The kernel may grant less (net.core.rmem_max).
 	receiveBuffer = 4 << 20
+
+	// maxErrors are taken from a socket's queue at once, each with errorControl bytes of what the kernel says besides.
+	maxErrors    = 16
+	errorControl = 128
+
+	// linger is how long a descriptor outlives its socket: far longer than anybody takes from looking at it to the end of a system call.
+	linger = 500 * time.Millisecond
+
+	// gatherTime is how long datagrams gather: jitter that no receiver of audio notices, whose buffers begin at 20 ms. It must find gatherWorth of them to be worth
+	// that: 15 calls bring so many.
+	gatherTime  = 2 * time.Millisecond
+	gatherWorth = 3
+
+	// gatherLook is over how long the rate is taken; if that is too low, gathering ends for gatherPause.
+	gatherLook  = 64 * time.Millisecond
+	gatherPause = time.Second
 )

@@ -1,23 +1,32 @@
 package udp
 
 import (
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"signalbox/internal/nap"
 )
 
-// Poller reads many sockets in one goroutine: an epoll set of its own, which the runtime's poller waits for as for one file (ADR 4, ADR 10).
+// Poller reads many sockets in one goroutine: an epoll set of its own (ADR 4, ADR 10). The runtime's poller waits for a second set with the first in it, so
+// that it can be left in peace while datagrams gather.
 type Poller struct {
-	epoll *os.File
-	raw   syscall.RawConn
-	fd    int
-	void  int // an eventfd that nobody writes to: what stands in for a socket that was left
-	done  chan struct{}
+	gate   *os.File // the set that the runtime knows
+	raw    syscall.RawConn
+	fd     int // the set of sockets, and what gate waits for
+	void   int // an eventfd that nobody writes to: what stands in for a socket that was left
+	done   chan struct{}
+	ending atomic.Bool
+	gather gather
+
+	panicked func(v any, from netip.AddrPort)
 
 	mu   sync.Mutex
 	open map[int32]*polled
@@ -33,29 +42,39 @@ type left struct {
 type polled struct {
 	socket *Socket
 	handle Handler
-	in     *reader // of a busy socket
+	in     *reader           // of a busy socket
+	lost   func(Undelivered) // of one that reports
 }
 
-// NewPoller starts one.
-func NewPoller() (*Poller, error) {
-	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, os.NewSyscallError("epoll_create", err)
-	}
-	void, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
-	if err != nil {
-		_ = unix.Close(fd)
-		return nil, os.NewSyscallError("eventfd", err)
-	}
-	_ = unix.SetNonblock(fd, true) // makes the runtime wait for it
-	p := &Poller{epoll: os.NewFile(uintptr(fd), "epoll"), fd: fd, void: void, done: make(chan struct{}), open: map[int32]*polled{}}
-	if p.raw, err = p.epoll.SyscallConn(); err != nil {
-		_ = p.epoll.Close()
-		_ = unix.Close(void)
+// NewPoller starts one. A panic of a Handler costs the datagram that brought it, and is told.
+func NewPoller(panicked func(v any, from netip.AddrPort)) (*Poller, error) {
+	p := &Poller{fd: -1, void: -1, done: make(chan struct{}), panicked: panicked, open: map[int32]*polled{}}
+	if err := p.make(); err != nil {
+		p.free()
 		return nil, err
 	}
 	go p.run()
 	return p, nil
+}
+
+// make makes the sets.
+func (p *Poller) make() (err error) {
+	if p.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return os.NewSyscallError("epoll_create", err)
+	}
+	if p.void, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK); err != nil {
+		return os.NewSyscallError("eventfd", err)
+	}
+	gate, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return os.NewSyscallError("epoll_create", err)
+	}
+	_ = unix.SetNonblock(gate, true) // makes the runtime wait for it
+	p.gate = os.NewFile(uintptr(gate), "epoll")
+	if p.raw, err = p.gate.SyscallConn(); err != nil {
+		return err
+	}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(gate, unix.EPOLL_CTL_ADD, p.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(p.fd)}))
 }
 
 // Add reads a socket from now on.
@@ -112,7 +131,8 @@ func (p *Poller) Len() int {
 
 // Close ends the goroutine and closes all sockets.
 func (p *Poller) Close() {
-	_ = p.epoll.Close()
+	p.ending.Store(true)
+	_ = p.gate.Close()
 	<-p.done
 }
 
@@ -122,18 +142,22 @@ func (p *Poller) run() {
 	var ready [waiting]*polled
 	buf := make([]byte, slot)
 	// It stays inside one Read: that nothing is ready is known without asking once more.
-	_ = p.raw.Read(func(fd uintptr) bool {
-		for {
-			n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, fd, uintptr(unsafe.Pointer(&events[0])), waiting, 0, 0, 0)
-			if errno != 0 || n == 0 {
-				return false
+	_ = p.raw.Read(func(gate uintptr) bool {
+		for !p.ending.Load() {
+			n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(p.fd), uintptr(unsafe.Pointer(&events[0])), waiting, 0, 0, 0)
+			if errno != 0 {
+				n = 0
 			}
 			count := p.find(events[:n], ready[:])
 			for _, e := range ready[:count] {
-				e.read(buf)
+				p.gather.came += p.read(e, buf)
 			}
 			clear(ready[:count])
+			if n == 0 && !p.rest(int(gate)) {
+				return false
+			}
 		}
+		return false
 	})
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -145,7 +169,36 @@ func (p *Poller) run() {
 	}
 	clear(p.open)
 	p.left = nil
-	_ = unix.Close(p.void)
+	p.free()
+}
+
+// free closes the sets.
+func (p *Poller) free() {
+	for _, fd := range []int{p.fd, p.void} {
+		if fd >= 0 {
+			_ = unix.Close(fd)
+		}
+	}
+	if p.gate != nil {
+		_ = p.gate.Close()
+	}
+}
+
+// rest is what the reader does when nothing is ready: true says, look again; false, wait in the runtime's poller.
+func (p *Poller) rest(gate int) bool {
+	was := p.gather.on
+	on := p.gather.next(time.Now())
+	if on != was {
+		events := uint32(unix.EPOLLIN)
+		if on {
+			events = 0
+		}
+		_ = unix.EpollCtl(gate, unix.EPOLL_CTL_MOD, p.fd, &unix.EpollEvent{Events: events, Fd: int32(p.fd)})
+	}
+	if on {
+		nap.Sleep(gatherTime)
+	}
+	return on || was // what came before the runtime waits again does not wake it
 }
 
 // find looks up the sockets that have something, under one lock for all of them.
@@ -161,18 +214,36 @@ func (p *Poller) find(events []unix.EpollEvent, ready []*polled) (n int) {
 	return n
 }
 
-// read takes one datagram of a socket, or a batch of a busy one: a phone sends one at a time, and epoll tells if there are more.
-func (e *polled) read(buf []byte) {
-	if e.in != nil {
-		e.in.recv(uintptr(e.socket.fd))
-		e.in.each(e.handle)
-		return
+// read takes one datagram of a socket, or a batch of a busy one: a phone sends one at a time, and epoll tells if there are more. It returns how many.
+func (p *Poller) read(e *polled, buf []byte) int {
+	if in := e.in; in != nil {
+		in.recv(uintptr(e.socket.fd))
+		for i := range in.n {
+			if b, from, whole := in.datagram(i); whole {
+				p.hand(e, b, from)
+			}
+		}
+		return in.n
 	}
 	var name [unix.SizeofSockaddrInet6]byte
 	size := uint32(len(name))
 	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(e.socket.fd), uintptr(unsafe.Pointer(&buf[Headroom])), Room+1, unix.MSG_DONTWAIT,
 		uintptr(unsafe.Pointer(&name[0])), uintptr(unsafe.Pointer(&size)))
 	if errno == 0 && n <= Room { // an error is the network's, about some packet we sent
-		e.handle(buf[Headroom:Headroom+int(n)], source(&name, e.socket.v6))
+		p.hand(e, buf[Headroom:Headroom+int(n)], source(&name, e.socket.v6))
 	}
+	if errno != 0 && e.lost != nil {
+		p.hearErrors(e) // to be woken for nothing means that there is one
+	}
+	return 1
+}
+
+// hand gives one datagram to its handler.
+func (p *Poller) hand(e *polled, b []byte, from netip.AddrPort) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.panicked(v, from)
+		}
+	}()
+	e.handle(b, from)
 }

@@ -32,12 +32,12 @@ func TestParseRange(t *testing.T) {
 func free(t *testing.T, n int) Range {
 	t.Helper()
 	for range 50 {
-		l, err := Listen(0, 1)
+		s, err := open(0, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		first := l.Port() &^ 1
-		l.Close()
+		first := s.Port() &^ 1
+		s.Close()
 		r := Range{First: first, Last: first + uint16(2*n) - 1}
 		all := true
 		for port := r.First; port <= r.Last; port++ {
@@ -57,7 +57,7 @@ func free(t *testing.T, n int) Range {
 
 // RFC 3550, 11: an even port and the next one; when all are taken, that is the error; a port that is left can be had again at once.
 func TestPool(t *testing.T) {
-	p, err := NewPoller()
+	p, err := NewPoller(fail(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,15 +102,17 @@ func TestPool(t *testing.T) {
 }
 
 // Two programs must not share a port, each with half of the packets; the readers of one do.
-func TestListenIsExclusive(t *testing.T) {
-	l, err := Listen(0, 3)
+func TestSharedIsExclusive(t *testing.T) {
+	list, err := BindShared(netip.AddrPort{}, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	if other, err := Listen(l.Port(), 1); err == nil {
-		other.Close()
+	if other, err := BindShared(netip.AddrPortFrom(netip.Addr{}, list[0].Port()), 1); err == nil {
+		other[0].Close()
 		t.Error("the port is shared with another program")
+	}
+	for _, s := range list {
+		s.Close()
 	}
 }
 
@@ -120,25 +122,24 @@ func TestDatagrams(t *testing.T) {
 		text string
 		from netip.AddrPort
 	}
-	l, err := Listen(0, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	p, err := NewPoller()
+	p, err := NewPoller(fail(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer p.Close()
 	came, back := make(chan datagram, 200), make(chan datagram, 200)
-	err = l.Start(func(int) Handler {
-		return func(b []byte, from netip.AddrPort) {
-			came <- datagram{string(b), from}
-			l.Socket().Send(append(b, '!'), l.Socket().Addr(from))
-		}
-	})
+	shared, err := BindShared(netip.AddrPort{}, 2)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, l := range shared {
+		err := p.AddBusy(l, func(b []byte, from netip.AddrPort) {
+			came <- datagram{string(b), from}
+			l.Send(append(b, '!'), l.Addr(from))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	s, err := open(0, false)
 	if err != nil {
@@ -148,7 +149,7 @@ func TestDatagrams(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"127.0.0.1", "::1"} {
-		to := s.Addr(netip.AddrPortFrom(netip.MustParseAddr(host), l.Port()))
+		to := s.Addr(netip.AddrPortFrom(netip.MustParseAddr(host), shared[0].Port()))
 		if !s.Send(make([]byte, Room+1), to) {
 			t.Skipf("SKIPPED: no %s", host)
 		}
@@ -159,9 +160,112 @@ func TestDatagrams(t *testing.T) {
 			if d := <-came; d.text != "hello" || d.from.Addr().String() != host || d.from.Port() != s.Port() {
 				t.Fatalf("%+v", d)
 			}
-			if d := <-back; d.text != "hello!" || d.from.Port() != l.Port() {
+			if d := <-back; d.text != "hello!" || d.from.Port() != shared[0].Port() {
 				t.Fatalf("%+v", d)
 			}
+		}
+	}
+}
+
+// fail is for handlers that do not panic.
+func fail(t *testing.T) func(any, netip.AddrPort) {
+	return func(v any, from netip.AddrPort) { t.Errorf("panic about a datagram of %v: %v", from, v) }
+}
+
+// hardening 16: a panic costs the datagram that brought it, 1,000 times.
+func TestPanic(t *testing.T) {
+	panics := make(chan netip.AddrPort)
+	p, err := NewPoller(func(_ any, from netip.AddrPort) { panics <- from })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	came := make(chan string)
+	for _, add := range []func(*Socket, Handler) error{p.Add, p.AddBusy} {
+		s, err := open(0, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = add(s, func(b []byte, _ netip.AddrPort) {
+			if string(b) == "bad" {
+				panic("bad")
+			}
+			came <- string(b)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to := s.Addr(netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), s.Port()))
+		for range 1000 {
+			s.Send([]byte("bad"), to)
+			s.Send([]byte("good"), to)
+			if from := <-panics; from.Port() != s.Port() {
+				t.Fatalf("a panic about %v", from)
+			}
+			if text := <-came; text != "good" {
+				t.Fatalf("%q came", text)
+			}
+		}
+	}
+}
+
+// What did not arrive is told of to a handler that wants to know, and hinders no other datagram; one that may not be fragmented is not sent where it does not fit. RFC 1191, 4; RFC 4443, 3.2
+func TestUndelivered(t *testing.T) {
+	p, err := NewPoller(fail(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for _, host := range []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()} {
+		s, err := Bind(netip.AddrPortFrom(host, 0))
+		if err != nil {
+			t.Skipf("SKIPPED: no %v", host)
+		}
+		gone, err := Bind(netip.AddrPortFrom(host, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nowhere := netip.AddrPortFrom(host, gone.Port())
+		gone.Close()
+		lost, came := make(chan Undelivered, 10), make(chan string, 10)
+		if err := p.AddReporting(s, func(b []byte, _ netip.AddrPort) { came <- string(b) }, func(u Undelivered) { lost <- u }); err != nil {
+			t.Fatal(err)
+		}
+		self := s.Addr(netip.AddrPortFrom(host, s.Port()))
+		want := Undelivered{To: nowhere, Type: 3, Code: 3}
+		if host.Is6() {
+			want.Type, want.Code = 1, 4
+		}
+		for range 10 {
+			if !s.Send([]byte("lost"), s.Addr(nowhere)) || !s.Send([]byte("sent"), self) {
+				t.Fatal("not sent")
+			}
+			if u := <-lost; u != want {
+				t.Errorf("%+v, want %+v", u, want)
+			}
+			if text := <-came; text != "sent" {
+				t.Errorf("%q came", text)
+			}
+		}
+		if !s.SendWhole([]byte("whole"), self) {
+			t.Error("not sent whole")
+		}
+		if text := <-came; text != "whole" {
+			t.Errorf("%q came", text)
+		}
+		if host.Is4() {
+			continue // no datagram is larger than loopback takes
+		}
+		large := make([]byte, 65_520)
+		if !s.Send(large, s.Addr(nowhere)) {
+			t.Error("a datagram in fragments is not sent")
+		}
+		<-lost
+		if s.SendWhole(large, s.Addr(nowhere)) {
+			t.Error("a datagram is sent whole that does not fit")
+		}
+		if u := <-lost; u.Type != 2 || u.Code != 0 || u.MTU == 0 {
+			t.Errorf("too large: %+v", u)
 		}
 	}
 }

@@ -20,6 +20,7 @@ var (
 	calls   = flag.Int("calls", 200, "calls at once")
 	seconds = flag.Int("seconds", 20, "how long packets flow")
 	rounds  = flag.Int("rounds", 3, "measurements of each program")
+	settle  = flag.Duration("settle", 25*time.Second, "how long after the last handshake; what one needs is given back after 20 s")
 	only    = flag.String("only", "", "signalbox, rtpengine or janus")
 )
 
@@ -75,7 +76,7 @@ func measure(name string, b bridge) error {
 		}
 		browsers = append(browsers, caller)
 	}
-	time.Sleep(25 * time.Second) // until what a handshake needs has been given back
+	time.Sleep(*settle)
 	stop := make(chan struct{})
 	for i, c := range browsers {
 		go c.speak(stop, time.Duration(i)*20*time.Millisecond/time.Duration(*calls))
