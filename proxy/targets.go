@@ -34,6 +34,9 @@ func (c *call) findTargets() error {
 	}
 	aor, local := c.p.Domains.AOR(c.uri)
 	if !local || hasMaddr(c.uri) { // the Request-URI is the only target: another domain's, or one that maddr names
+		if _, ours := c.p.Domains.Domain(c.uri.Host); ours && !hasMaddr(c.uri) {
+			return wire.Errorf(404, "", "proxy: nobody can be %s", c.uri.Raw)
+		}
 		c.add(target{uri: c.uri, foreign: true})
 		return nil
 	}

@@ -50,6 +50,8 @@ const (
 	logDelay = 100 * time.Millisecond
 	// maxLogValue bounds what one value of a message takes in a log line.
 	maxLogValue = 256
+	// maxLogError bounds what an error takes there, which may name several.
+	maxLogError = 1 << 10
 	// feedSlack is how much older than the last event of the feed a binding may be that a crash kept out of it: a commit of events, and one that the disk held up.
 	feedSlack = 10 * time.Second
 )

@@ -135,7 +135,7 @@ func styleOf(format string, out any) logStyle {
 
 // newLogger makes the program's logger on a sink.
 func newLogger(s *sink, style logStyle, level slog.Level) *slog.Logger {
-	o := &slog.HandlerOptions{Level: level}
+	o := &slog.HandlerOptions{Level: level, ReplaceAttr: shortenError}
 	var h slog.Handler
 	switch style {
 	case styleJSON:
@@ -143,9 +143,24 @@ func newLogger(s *sink, style logStyle, level slog.Level) *slog.Logger {
 	case styleText:
 		h = slog.NewTextHandler(s, o)
 	default:
-		h = tint.NewTextHandler(s, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: style == stylePlain})
+		h = tint.NewTextHandler(s, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: style == stylePlain, ReplaceAttr: shortenError})
 	}
 	return slog.New(urgentHandler{h, s})
+}
+
+// shortenError: what went wrong is often said with the words of a message, and those may be long. hardening 18
+func shortenError(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() != slog.KindAny {
+		return a
+	}
+	err, ok := a.Value.Any().(error)
+	if !ok {
+		return a
+	}
+	if text := err.Error(); len(text) > maxLogError {
+		return slog.String(a.Key, text[:maxLogError])
+	}
+	return a
 }
 
 // urgentHandler has errors written at once: the next thing that happens may be the end of the process.

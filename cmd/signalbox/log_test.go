@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -59,6 +60,22 @@ func TestSinkDelays(t *testing.T) {
 			t.Errorf("after close: %q", got)
 		}
 	})
+}
+
+// hardening 18: an error that quotes a message is cut; what is no error is not.
+func TestLongErrors(t *testing.T) {
+	long := strings.Repeat("<&\"", 20_000)
+	for _, style := range []logStyle{styleText, styleJSON, stylePlain} {
+		synctest.Test(t, func(t *testing.T) {
+			var out slowWriter
+			s := newSink(&out)
+			newLogger(s, style, slog.LevelDebug).With("room", "proxy").Debug("refused", "err", errors.New(long), "code", 416)
+			s.close()
+			if got := out.String(); len(got) > 8*maxLogError || !strings.Contains(got, "proxy") || !strings.Contains(got, "416") {
+				t.Errorf("style %d: %d bytes: %.200s", style, len(got), got)
+			}
+		})
+	}
 }
 
 func TestErrorsAreWrittenAtOnce(t *testing.T) {
