@@ -39,6 +39,7 @@ install() {
 	[ -n "$absent" ] || return 0
 	packages=$(awk '{print $2}' <<<"$absent")
 	if grep -q '^gcc ' <<<"$absent"; then packages+=' libc6-dev'; fi
+	if grep -q '^kamailio ' <<<"$absent"; then packages+=' kamailio-sqlite-modules'; fi # its credentials in the comparison
 	echo "== installing test tools:" $packages
 	if ! command -v apt-get >/dev/null; then
 		report
