@@ -11,10 +11,11 @@ import (
 // its interrupts back. To wake up, and to begin with cold caches, costs more than to handle a message (docs/adr/0013-gathering.md).
 type gather struct {
 	on    bool
-	since time.Time // when this look at the rate began
-	came  int       // datagrams since then
-	naps  int       // since then
-	rate  float64   // datagrams a second, at the last look
+	since time.Time     // when this look at the rate began
+	came  int           // datagrams since then
+	naps  int           // since then
+	rate  float64       // datagrams a second, at the last look
+	time  time.Duration // of a nap, at this rate
 }
 
 // rest is what a reader does when the socket is empty: true says, look again; false, wait in the poller. Where there is one core, others need it meanwhile.
@@ -30,7 +31,7 @@ func (s *udpSocket) rest() bool {
 		return true // what came before this does not wake us
 	}
 	if on {
-		nap.Sleep(gatherTime)
+		nap.Sleep(s.gather.time)
 	}
 	return on
 }
@@ -38,7 +39,7 @@ func (s *udpSocket) rest() bool {
 // next says whether datagrams should gather. They should not if fewer come because of it: their senders wait for answers, and would be held up by each nap.
 func (g *gather) next(now func() time.Time) bool {
 	if g.on {
-		if g.naps++; g.naps < gatherNaps {
+		if g.naps++; time.Duration(g.naps)*g.time < gatherLook {
 			return true
 		}
 	}
@@ -56,6 +57,10 @@ func (g *gather) next(now func() time.Time) bool {
 		on:    rate*gatherTime.Seconds() >= gatherWorth && (!was || rate > before/2),
 		since: at,
 		rate:  rate,
+		time:  gatherTime,
+	}
+	if enough := gatherEnough / rate; enough < gatherTime.Seconds() {
+		g.time = max(time.Duration(enough*float64(time.Second)), gatherShort)
 	}
 	if was && !g.on {
 		g.since = at.Add(gatherPause)

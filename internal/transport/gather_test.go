@@ -13,13 +13,13 @@ func TestGather(t *testing.T) {
 		clients int // others send the next when the last was answered, after half a millisecond
 		want    bool
 	}{
-		{"few", 500, 0, false},
-		{"enough", 1000, 0, true},
+		{"few", 300, 0, false},
+		{"enough", 500, 0, true},
 		{"many", 20_000, 0, true},
 		{"one client waits", 0, 1, false},
 		{"four clients wait", 0, 4, false},
 		{"a crowd waits", 0, 64, false},
-		{"few, and a client waits", 500, 1, false},
+		{"few, and a client waits", 300, 1, false},
 		{"many, and a client waits", 5000, 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestGather(t *testing.T) {
 			for at.Sub(begin) < long {
 				step := time.Millisecond / 2
 				if g.on {
-					step = gatherTime
+					step = g.time
 				} else {
 					awake += step
 				}
@@ -61,10 +61,10 @@ func TestGatherEnds(t *testing.T) {
 	}
 	naps := 0
 	for ; g.on; naps++ {
-		at = at.Add(gatherTime)
+		at = at.Add(g.time)
 		g.next(now)
 	}
-	if naps > gatherNaps {
+	if naps > int(gatherLook/gatherShort) {
 		t.Errorf("%d naps after the last datagram", naps)
 	}
 }

@@ -33,13 +33,14 @@ const (
 	maxErrors = 64
 	// maxBounces is how often a datagram is tried again because sending it only reported the fate of an earlier one.
 	maxBounces = 4
-	// gatherTime is how long datagrams gather: nobody hears it in a call's set-up, and Timer A is a hundred times longer. It must find gatherWorth of them to be worth
-	// while, so it happens from 750 datagrams a second on.
-	gatherTime  = 4 * time.Millisecond
-	gatherWorth = 3
-	// gatherLook is over how long the rate is taken, and gatherNaps as many naps; if they do not find enough they end for gatherPause.
+	// gatherTime is how long datagrams gather at most: nobody hears it in a call's set-up, and Timer A is sixty times longer. It must find gatherWorth of them to be
+	// worth while, so it happens from 375 datagrams a second on. From 3,000 a second on it is as long as gatherEnough take to come, but not below gatherShort, what a nap takes anyway.
+	gatherTime   = 8 * time.Millisecond
+	gatherShort  = time.Millisecond
+	gatherWorth  = 3
+	gatherEnough = 24
+	// gatherLook is over how long the rate is taken; if its naps do not find enough they end for gatherPause.
 	gatherLook  = 64 * time.Millisecond
-	gatherNaps  = int(gatherLook / gatherTime)
 	gatherPause = time.Second
 	// lookAgain is how long a full socket is waited for before we look whether it was closed.
 	lookAgain = 100 * time.Millisecond
