@@ -106,16 +106,16 @@ func (db *DB) eventRange(ctx context.Context) (oldest, newest int64, err error) 
 
 var newline = []byte("\n")
 
-// encodeEvents numbers events from first on and writes them as lines.
-func encodeEvents(list []Event, first int64) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+// encode numbers the events and writes them as lines.
+func (j *Journal) encode(g *gathered) error {
+	j.encoded.Reset()
+	e := json.NewEncoder(&j.encoded)
 	e.SetEscapeHTML(false)
-	for i := range list {
-		list[i].Cursor = first + int64(i)
-		if err := e.Encode(&list[i]); err != nil {
-			return nil, err
+	for i := range g.events {
+		g.events[i].Cursor = g.first + int64(i)
+		if err := e.Encode(&g.events[i]); err != nil {
+			return err
 		}
 	}
-	return b.Bytes(), nil
+	return nil
 }

@@ -1,6 +1,7 @@
 package database
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -17,7 +18,8 @@ var (
 // Journal writes what happens beside the registrations: events, phones that come and go, and the state of subscriptions. Callers never wait: one goroutine writes what has gathered in one
 // transaction, so that registrations, which use the same file, are held up by few commits and short ones.
 //
-// Events are written after the fact: a crash loses those of the last eventGather at most. A subscription is told when it is on disk.
+// Events are written after the fact: a crash loses those of the last eventGather at most. Phones are in no hurry: what lists them has them written first, and after a crash
+// the bindings and the feed know them. A subscription is told when it is on disk.
 type Journal struct {
 	db     *DB
 	failed func(error) // a commit failed
@@ -26,7 +28,9 @@ type Journal struct {
 	events   []Event
 	subs     []subscriptionChange
 	phones   []Phone
+	due      time.Time // when the phones are written
 	writing  gathered  // what is being written
+	spare    []Event   // room for the next events
 	lost     int       // events that found no room
 	deadline time.Time // of the next commit; zero when nothing waits
 	newest   int64     // cursor on disk
@@ -37,7 +41,9 @@ type Journal struct {
 
 	wake, stop, stopped chan struct{}
 
+	// The writer's own.
 	upsert, shared *sql.Stmt // for phoneRows phones at once; nil until so many come
+	encoded        bytes.Buffer
 }
 
 // gathered is what one commit writes.
@@ -255,11 +261,22 @@ func (j *Journal) take() gathered {
 		j.events = append(j.events, Event{Time: time.Now(), Event: "lost", Count: j.lost, Reason: "the disk was too slow"})
 		j.lost = 0
 	}
-	n, m := min(len(j.events), maxCommittedEvents), min(len(j.phones), maxCommittedPhones)
+	n, m := min(len(j.events), maxCommittedEvents), 0
+	if j.closed || !time.Now().Before(j.due) {
+		m = min(len(j.phones), maxCommittedPhones)
+	}
 	g := gathered{events: j.events[:n:n], first: j.newest + 1, subs: j.subs, phones: j.phones[:m:m]}
-	j.events, j.subs, j.phones, j.deadline, j.writing = j.events[n:], nil, j.phones[m:], time.Time{}, g
-	if len(j.events)+len(j.phones) > 0 {
+	if n == len(j.events) {
+		j.events, j.spare = j.spare, nil
+	} else {
+		j.events = j.events[n:]
+	}
+	j.subs, j.phones, j.deadline, j.writing = nil, j.phones[m:], time.Time{}, g
+	switch {
+	case len(j.events) > 0:
 		j.expect(0)
+	case len(j.phones) > 0:
+		j.expect(time.Until(j.due))
 	}
 	return g
 }
@@ -269,6 +286,10 @@ func (j *Journal) settle(g *gathered, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.writing = gathered{}
+	if err == nil && cap(g.events) <= maxCommittedEvents {
+		clear(g.events)
+		j.spare = g.events[:0]
+	}
 	close(j.settled)
 	j.settled = make(chan struct{})
 	switch {
@@ -293,8 +314,7 @@ func (j *Journal) settle(g *gathered, err error) {
 // write is one transaction. It takes no context of a caller: it belongs to many of them.
 func (j *Journal) write(g *gathered) error {
 	ctx := context.Background()
-	data, err := encodeEvents(g.events, g.first)
-	if err != nil {
+	if err := j.encode(g); err != nil {
 		return err
 	}
 	if len(g.phones) >= phoneRows {
@@ -311,7 +331,7 @@ func (j *Journal) write(g *gathered) error {
 		err = j.writePhones(ctx, tx, g.phones)
 	}
 	if err == nil && len(g.events) > 0 {
-		_, err = tx.ExecContext(ctx, "INSERT INTO event (first, count, data) VALUES (?, ?, ?)", g.first, len(g.events), data)
+		_, err = tx.ExecContext(ctx, "INSERT INTO event (first, count, data) VALUES (?, ?, ?)", g.first, len(g.events), j.encoded.Bytes())
 		if err == nil {
 			// The newest row always stays: it knows the cursor.
 			_, err = tx.ExecContext(ctx, "DELETE FROM event WHERE first + count <= ? AND first <= ?", g.first-MaxEvents, g.first-MaxEvents)

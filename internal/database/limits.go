@@ -55,8 +55,11 @@ const (
 	eventGather, eventRetry = 500 * time.Millisecond, time.Second
 
 	// maxCommittedPhones are written in one transaction, which holds up registrations for as long: phoneRows by one statement, a few milliseconds in all.
-	// maxWaitingPhones may wait.
+	// maxWaitingPhones may wait, half of them for phoneGather.
 	maxCommittedPhones, maxWaitingPhones, phoneRows = 512, 1 << 14, 64
+
+	// phoneGather is how long phones wait: when all of them come at once, after a power cut, their registrations go first.
+	phoneGather = 30 * time.Second
 
 	// maxPhones of an address are remembered, the longest gone is forgotten first: nobody has more, and who makes up instances fills no disk.
 	maxPhones = 20

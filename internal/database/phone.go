@@ -12,7 +12,8 @@ import (
 )
 
 // Phone is a device that nobody added: its first REGISTER made it. It is known by its instance (RFC 5626, 4.1), without one by its contact, under the address that
-// it registers. Only the file has it: the bindings in memory say where it is, so that a phone costs a registration nothing but its first one.
+// it registers. Only the file has it: the bindings in memory say where it is, so that a phone costs a registration nothing but its first one, and that one little: it is
+// written when there is time, or when somebody asks.
 type Phone struct {
 	AOR               wire.AOR
 	Instance, Contact string // one of them is ""
@@ -31,7 +32,20 @@ func (j *Journal) Sighted(p Phone) {
 		return
 	}
 	j.phones = append(j.phones, p)
-	j.expect(eventGather)
+	switch len(j.phones) {
+	case 1:
+		j.writePhonesIn(phoneGather)
+	case maxWaitingPhones / 2:
+		j.writePhonesIn(0)
+	}
+}
+
+// writePhonesIn sees to it that the phones are written after d at the latest. The lock is held.
+func (j *Journal) writePhonesIn(d time.Duration) {
+	if at := time.Now().Add(d); len(j.phones) == 1 || at.Before(j.due) {
+		j.due = at
+	}
+	j.expect(d)
 }
 
 // Phones lists those of an address, all for the zero value, by address and name.
@@ -69,7 +83,7 @@ func (j *Journal) settlePhones(ctx context.Context) error {
 		j.mu.Lock()
 		left, settled := len(j.phones)+len(j.writing.phones), j.settled
 		if left > 0 && !j.closed {
-			j.expect(0)
+			j.writePhonesIn(0)
 		}
 		j.mu.Unlock()
 		if left == 0 {
