@@ -47,7 +47,7 @@ func (f *flows) take(id wire.FlowID) map[wire.AOR]struct{} {
 // watchFlow sees to it that the bindings which depend on this connection are lost with it. It comes after the commit: if the connection has died
 // meanwhile, that is found at once.
 func (g *registration) watchFlow(bindings []location.Binding) {
-	flow := g.tx.Flow
+	r, flow := g.Registrar, g.tx.Flow
 	id := flow.ID()
 	if !id.Proto.Reliable() {
 		return
@@ -55,7 +55,7 @@ func (g *registration) watchFlow(bindings []location.Binding) {
 	for i := range bindings {
 		if b := &bindings[i]; b.Flow == id && b.DependsOnFlow() {
 			if g.flows.add(id, g.aor) {
-				flow.OnClose(func(error) { g.Registrar.flowLost(id) })
+				flow.OnClose(func(error) { r.flowLost(id) })
 			}
 			return
 		}

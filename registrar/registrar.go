@@ -2,6 +2,7 @@ package registrar
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -84,6 +85,7 @@ type Registrar struct {
 	flows flows
 	pings keepAlive
 	watch flowWatch
+	date  date
 }
 
 // New makes a registrar.
@@ -133,10 +135,19 @@ type registration struct {
 	door     door
 }
 
+// registrations are those that nobody works at: half a kilobyte each, twice for every refresh.
+var registrations = sync.Pool{New: func() any { return new(registration) }}
+
+// end is the last that happens to a registration.
+func (g *registration) end() {
+	*g = registration{}
+	registrations.Put(g)
+}
+
 // ServeSIP processes one REGISTER (RFC 3261, 8.2.5) in the eight steps of RFC 3261, 10.3. An error it returns is the final response.
 func (r *Registrar) ServeSIP(tx *transaction.Server) error {
-	g := &registration{Registrar: r, tx: tx, req: tx.Request}
-	g.terms = r.usualTerms()
+	g := registrations.Get().(*registration)
+	g.Registrar, g.tx, g.req, g.terms = r, tx, tx.Request, r.usualTerms()
 	for _, step := range [...]func(*registration) error{
 		(*registration).inspect,         // RFC 3261, 8.2.1 and 8.2.2.2
 		(*registration).findDomain,      // RFC 3261, 10.3 step 1
@@ -149,6 +160,7 @@ func (r *Registrar) ServeSIP(tx *transaction.Server) error {
 		(*registration).readFlows,       // RFC 5626, 6
 	} {
 		if err := step(g); err != nil {
+			g.end()
 			return err
 		}
 	}

@@ -16,6 +16,7 @@ func (g *registration) update() {
 			g.Metrics.Queried()
 		}
 		g.answer(g.Location.Lookup(g.aor))
+		g.end()
 		return
 	}
 	if device, begins := g.logsIn(); begins {
@@ -35,6 +36,7 @@ func (g *registration) bind() {
 // finish answers a REGISTER that wanted a change. An error is ours, or that of the location service: 500 if the store failed, 503 if
 // it has no room.
 func (g *registration) finish(after []location.Binding, err error) {
+	defer g.end()
 	if err != nil {
 		g.tx.Fail(err)
 		return

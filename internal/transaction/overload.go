@@ -76,8 +76,9 @@ func (l *Layer) excess() time.Duration {
 // answer (RFC 3261, 8.2.7).
 func (l *Layer) refuse(f transport.Flow, req *wire.Request) {
 	l.refused.Add(1)
-	res := wire.NewResponse(req, 503, "", l.refusalTag(req))
-	h := l.refusalHash(req)
-	wire.Add(res, "Retry-After", strconv.FormatUint(retryAfterLeast+h%retryAfterSpread, 10))
-	_ = f.Send(l.encode(res)) // a refusal that is lost is asked for again
+	wire.LendResponse(req, 503, "", l.refusalTag(req), func(res *wire.Response) {
+		h := l.refusalHash(req)
+		wire.Add(res, "Retry-After", strconv.FormatUint(retryAfterLeast+h%retryAfterSpread, 10))
+		_ = f.Send(l.encode(res)) // a refusal that is lost is asked for again
+	})
 }

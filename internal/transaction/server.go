@@ -107,7 +107,7 @@ func (tx *Server) Reply(code int, reason string) {
 		m.forbid(code)
 		return
 	}
-	tx.Respond(wire.NewResponse(tx.Request, code, reason, m.ourTag(tx.Request)))
+	wire.LendResponse(tx.Request, code, reason, m.ourTag(tx.Request), tx.Respond)
 }
 
 // Fail answers with what err says (see Handler).
@@ -130,11 +130,12 @@ func (tx *Server) Fail(err error) {
 	} else {
 		tag = m.ourTag(tx.Request)
 	}
-	res := wire.NewResponse(tx.Request, e.Code, e.Reason, tag)
-	for _, h := range e.Headers {
-		res.AppendHeader(h)
-	}
-	tx.Respond(res)
+	wire.LendResponse(tx.Request, e.Code, e.Reason, tag, func(res *wire.Response) {
+		for _, h := range e.Headers {
+			res.AppendHeader(h)
+		}
+		tx.Respond(res)
+	})
 }
 
 // OnFailure sets what is told, once, as the owner, that a response could not be delivered (RFC 3261, 17.2.4) or that no ACK came (Timer H). The layer keeps fn, and what it

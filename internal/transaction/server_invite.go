@@ -28,7 +28,7 @@ func (m *server) respondINVITE(tx *Server, res *wire.Response) {
 // sendTrying is the layer's own 100: the user has not answered at once, and nobody knows whether it will within 200 ms (RFC 3261, 17.2.1).
 func (m *server) sendTrying() {
 	if m.last == nil {
-		m.provisional(wire.NewResponse(m.handle.Request, 100, "", ""))
+		wire.LendResponse(m.handle.Request, 100, "", "", m.provisional)
 	}
 }
 
