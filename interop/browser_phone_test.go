@@ -195,7 +195,7 @@ func TestPhonePage(t *testing.T) {
 		p.until(phone + ".call.quality?.received > 50 && " + phone + ".call.quality.lost === 0")
 		p.sees("Good connection")
 		p.press("Good connection")
-		p.sees("Way of the sound direct")
+		p.sees("Path direct")
 	}
 	alice.shoot("call")
 
@@ -349,7 +349,7 @@ func TestSipPhoneElement(t *testing.T) {
 	shop.until("document.querySelector('sip-phone').line.call.quality?.received > 50")
 	shop.until(inside + ".textContent.includes('Good connection')")
 	shop.js(inside + ".querySelector('summary').click()")
-	for _, text := range []string{"Way of the sound", "direct", "Lost", "0 %", "Jitter"} {
+	for _, text := range []string{"Path", "direct", "Lost", "0 %", "Jitter"} {
 		shop.until(fmt.Sprintf("%s.querySelector('details').innerText.includes(%q)", inside, text))
 	}
 	shop.shoot("element-call")

@@ -71,12 +71,12 @@ ${s}
     <details class="quality ${s}">
       <summary><span class="dot"></span>${xd[s]??"On hold"}</summary>
       <dl>
-        ${c("Way of the sound",Ku(o))}
+        ${c("Path",Ku(o))}
         ${c("From",o.local?.address??o.local?.type,`${o.local?.type??""} ${o.local?.protocol??""}`)}
         ${c("To",o.remote?.address??o.remote?.type,o.remote?.type)}
         ${c("Lost",r(o.loss),`${Math.max(0,o.lost)} of ${o.received+Math.max(0,o.lost)} packets in all`)}
         ${c("Jitter",l(o.jitter))}
-        ${c("There and back",l(o.roundTrip))}
+        ${c("Round trip",l(o.roundTrip))}
         ${c("Codec",o.codec)}
       </dl>
     </details>`}var Nd=new URL(import.meta.url).origin,pn=class extends Ve{static properties={to:{},label:{},server:{},user:{},password:{},line:{state:!0},problem:{state:!0},asking:{state:!0},busy:{state:!0},clock:{state:!0}};static styles=si`
@@ -105,7 +105,7 @@ ${s}
     .fair .dot { background: #d9911a; }
     .poor .dot, .silent .dot { background: var(--red); }
     dl { display: grid; gap: .25rem; margin: .5rem 0 .2rem; }
-    dl div { display: grid; grid-template-columns: 9.5em 1fr; gap: .5rem; }
+    dl div { display: grid; grid-template-columns: 5.5em 1fr; gap: .5rem; }
     dt { color: var(--soft); }
     dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
     .problem { color: var(--red); flex-basis: 100%; margin: 0; }

@@ -45,7 +45,7 @@ class SipPhone extends LitElement {
     .fair .dot { background: #d9911a; }
     .poor .dot, .silent .dot { background: var(--red); }
     dl { display: grid; gap: .25rem; margin: .5rem 0 .2rem; }
-    dl div { display: grid; grid-template-columns: 9.5em 1fr; gap: .5rem; }
+    dl div { display: grid; grid-template-columns: 5.5em 1fr; gap: .5rem; }
     dt { color: var(--soft); }
     dd { margin: 0; overflow-wrap: anywhere; font-variant-numeric: tabular-nums; }
     .problem { color: var(--red); flex-basis: 100%; margin: 0; }
