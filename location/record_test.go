@@ -30,7 +30,7 @@ func samples() map[string][]Binding {
 	odd.InstanceID = "not in the parameters"
 	return map[string][]Binding{
 		"none":          nil,
-		"empty":         {{Expires: time.Now().Add(time.Second), Created: time.Now(), Updated: time.Now()}},
+		"empty":         {{Expires: time.Now().Add(time.Hour), Created: time.Now(), Updated: time.Now()}},
 		"ordinary":      {contact("sip:alice@192.0.2.7", time.Hour)},
 		"full":          {full},
 		"three":         {full, odd, contact("tel:+4930123456", 1000*time.Hour)},

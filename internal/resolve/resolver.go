@@ -27,6 +27,7 @@ type Resolver struct {
 	protos     []wire.Proto
 	ipv4, ipv6 bool
 	dns        *client
+	within     time.Duration // lookupTime; a field, so that tests need not be in time
 	log        *slog.Logger
 
 	mu      sync.Mutex
@@ -55,7 +56,7 @@ func New(c Config) *Resolver {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Resolver{
-		protos: c.Protos, ipv4: c.IPv4, ipv6: c.IPv6, dns: newClient(c.Servers, c.Exchange), log: log,
+		protos: c.Protos, ipv4: c.IPv4, ipv6: c.IPv6, dns: newClient(c.Servers, c.Exchange), within: lookupTime, log: log,
 		plans: map[question]*plan{}, waiting: map[question]*queue{}, failed: map[wire.Hop]time.Time{},
 	}
 }
@@ -102,7 +103,7 @@ func (r *Resolver) Resolve(u wire.URI, done func(hops []wire.Hop, err error)) {
 
 // lookUp finds the plan and answers the queue until nobody waits any more.
 func (r *Resolver) lookUp(q question) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookupTime)
+	ctx, cancel := context.WithTimeout(context.Background(), r.within)
 	defer cancel()
 	p := r.plan(ctx, q)
 	if p.err != nil {
