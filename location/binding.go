@@ -35,10 +35,12 @@ type Binding struct {
 // phone's GRUUs stay valid (RFC 5627, 5.4); nothing is sent by it (RFC 5626, 7).
 func (b *Binding) Usable() bool { return b.Lost.IsZero() }
 
-// DependsOnFlow tells whether the phone can be reached over Flow only, so that the binding is lost with it: behind NAT on a connection. A phone that
-// listens where its Contact says is connected to again, and an edge proxy where its Path says (RFC 3327, 5.4).
+// DependsOnFlow tells whether the phone can be reached over Flow only, so that the binding is lost with it: a connection of a phone behind NAT, or of one that knows outbound (RFC 5626, 7), or
+// whose Contact names the very port it comes from, where nobody listens once it is gone. A phone that listens elsewhere is connected to again, and an edge proxy where its Path says
+// (RFC 3327, 5.4).
 func (b *Binding) DependsOnFlow() bool {
-	return b.Behind && len(b.Path) == 0 && b.Flow.Proto.Reliable()
+	return b.Flow.Proto.Reliable() && len(b.Path) == 0 &&
+		(b.Behind || b.RegID != 0 || b.Contact.Port == int(b.Flow.Remote.Port()) && b.Contact.Transport() == b.Flow.Proto)
 }
 
 // Stamp changes with every REGISTER that refreshes the binding, and outlives a restart: it tells temporary GRUUs apart (RFC 5627, 5.1). The most recent one of

@@ -14,7 +14,7 @@ import (
 // connected is a binding of a phone behind NAT on a TCP connection.
 func connected(uri string) Binding {
 	b := contact(uri, time.Hour)
-	b.Behind = true
+	b.Behind, b.RegID = true, 0
 	b.Flow = wire.FlowID{Proto: wire.TCP, Local: netip.MustParseAddrPort("192.0.2.1:5060"), Remote: netip.MustParseAddrPort("192.0.2.7:40000"), Serial: 7}
 	return b
 }
@@ -25,7 +25,10 @@ func TestRestartLosesConnections(t *testing.T) {
 	s := start(t, store, Config{})
 	udp, direct, edge := contact("sip:udp@192.0.2.7", time.Hour), connected("sip:direct@192.0.2.7"), connected("sip:edge@192.0.2.7")
 	udp.Behind, direct.Behind, edge.Path = true, false, []string{"<sip:edge.example.org;lr>"}
-	if _, err := update(t, s, alice, set(connected("sip:tcp@192.0.2.7"), udp, direct, edge)); err != nil {
+	flow, source, datagrams := connected("sip:flow@192.0.2.7"), connected("sip:source@192.0.2.7:40000;transport=tcp"), connected("sip:datagrams@192.0.2.7:40000")
+	flow.Behind, source.Behind, datagrams.Behind = false, false, false
+	flow.InstanceID, flow.RegID = "<urn:uuid:1>", 1
+	if _, err := update(t, s, alice, set(connected("sip:tcp@192.0.2.7"), udp, direct, edge, flow, source, datagrams)); err != nil {
 		t.Fatal(err)
 	}
 	stop(t, s)
@@ -36,7 +39,7 @@ func TestRestartLosesConnections(t *testing.T) {
 	for _, b := range s.Lookup(alice) {
 		usable[b.Contact.User] = b.Usable()
 	}
-	want := map[string]bool{"tcp": false, "udp": true, "direct": true, "edge": true}
+	want := map[string]bool{"tcp": false, "udp": true, "direct": true, "edge": true, "flow": false, "source": false, "datagrams": true}
 	if diff := cmp.Diff(want, usable); diff != "" {
 		t.Error(diff)
 	}

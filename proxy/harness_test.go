@@ -123,7 +123,7 @@ func (w *world) Resolve(u wire.URI, done func([]wire.Hop, error)) {
 			u.Host = strings.Trim(maddr, "[]")
 		}
 		if addr, ok := u.Addr(); ok {
-			proto := transportOf(u)
+			proto := u.Transport()
 			port := u.Port
 			if port == 0 {
 				port = int(proto.Port())

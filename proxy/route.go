@@ -54,7 +54,7 @@ func (c *call) stripMaddr() {
 	if !ok || !c.uri.IsSIP() || !c.ourHost(maddr) {
 		return
 	}
-	proto := transportOf(c.uri)
+	proto := c.uri.Transport()
 	port := c.uri.Port
 	if port == 0 {
 		port = int(proto.Port())
@@ -132,7 +132,7 @@ func (c *call) webSocket(u wire.URI) bool {
 	if proto := c.tx.Flow.ID().Proto; proto != wire.WS && proto != wire.WSS {
 		return false
 	}
-	proto := transportOf(u)
+	proto := u.Transport()
 	return u.IsSIP() && (proto == wire.WS || proto == wire.WSS)
 }
 
@@ -140,23 +140,6 @@ func (c *call) ourHost(host string) bool {
 	host = strings.Trim(host, "[]")
 	_, ok := c.p.Domains.Domain(host)
 	return ok || c.p.Network.IsLocal(host, 0)
-}
-
-// transportOf is the transport that a SIP URI means by itself. RFC 3263, 4.1
-func transportOf(u wire.URI) wire.Proto {
-	proto := wire.UDP
-	if name, ok := u.Param("transport"); ok {
-		proto, _ = wire.ParseProto(name)
-	}
-	if u.Scheme == "sips" {
-		switch proto {
-		case wire.WS, wire.WSS:
-			return wire.WSS
-		default:
-			return wire.TLS
-		}
-	}
-	return proto
 }
 
 // without writes a SIP URI again, less its headers and the named parameters; port 0 leaves the port out.

@@ -128,7 +128,7 @@ func (p *Proxy) direct(u wire.URI, flow wire.FlowID) bool {
 	}
 	addr, numeric := u.Addr()
 	return numeric && addr == flow.Remote.Addr().Unmap() && (u.Port == 0 || u.Port >= 1024) &&
-		transportOf(u) == flow.Proto && !hasMaddr(u) && !p.Network.IsLocal(u.Host, u.Port)
+		u.Transport() == flow.Proto && !hasMaddr(u) && !p.Network.IsLocal(u.Host, u.Port)
 }
 
 // samePlace: the URI means exactly the far end of this UDP flow, and the flow saves the resolving.
@@ -139,5 +139,5 @@ func samePlace(u wire.URI, flow wire.FlowID) bool {
 		port = int(wire.UDP.Port())
 	}
 	return numeric && flow.Proto == wire.UDP && addr == flow.Remote.Addr().Unmap() && port == int(flow.Remote.Port()) &&
-		transportOf(u) == wire.UDP && !hasMaddr(u)
+		u.Transport() == wire.UDP && !hasMaddr(u)
 }

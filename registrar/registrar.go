@@ -3,6 +3,7 @@ package registrar
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -86,6 +87,8 @@ type Registrar struct {
 	pings keepAlive
 	watch flowWatch
 	date  date
+
+	sought atomic.Int64 // phones that are asked whether they are still there
 }
 
 // New makes a registrar.

@@ -250,6 +250,23 @@ func (u URI) Param(name string) (value string, ok bool) {
 	return "", false
 }
 
+// Transport is the transport that a SIP URI means by itself. RFC 3263, 4.1
+func (u URI) Transport() Proto {
+	proto := UDP
+	if name, ok := u.Param("transport"); ok {
+		proto, _ = ParseProto(name)
+	}
+	if u.Scheme == "sips" {
+		switch proto {
+		case WS, WSS:
+			return WSS
+		default:
+			return TLS
+		}
+	}
+	return proto
+}
+
 // Addr returns the host as an IP address if it is a numeric one (strict dotted quad or IPv6 reference; no octal, no short forms). An
 // IPv4-mapped IPv6 address comes as the IPv4 address it is, so that checks see the truth.
 func (u URI) Addr() (netip.Addr, bool) { return hostAddr(u.Host) }
