@@ -2,6 +2,7 @@ package gruu
 
 import (
 	"bytes"
+	"encoding/hex"
 	"strings"
 	"testing"
 
@@ -154,6 +155,28 @@ func TestForged(t *testing.T) {
 	// A phone's GRUU with the name of somebody else is not that one's.
 	if _, ok := open(t, m, strings.Replace(public(m, alice, instance), "alice", "bob", 1)); ok {
 		t.Error("alice's GRUU is good for bob")
+	}
+}
+
+// NIST SP 800-38B, D.1: AES-128.
+func TestCMAC(t *testing.T) {
+	unhex := func(s string) []byte {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	k, err := newKeyed(unhex("2b7e151628aed2a6abf7158809cf4f3c"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := unhex("6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710")
+	for size, want := range map[int]string{0: "bb1d6929e95937287fa37d129b756746", 16: "070a16b46b4d4144f79bdd9dd04a287c", 40: "dfa66747de9ae63030ca32611497c827", 64: "51f0bebf7e3b9d92fc49741779363cfe"} {
+		k.text = text[:size]
+		if k.cmac(); hex.EncodeToString(k.sum[:]) != want {
+			t.Errorf("%d bytes: %x, want %s", size, k.sum, want)
+		}
 	}
 }
 
