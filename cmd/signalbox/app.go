@@ -14,7 +14,7 @@ import (
 // application is the group "app".
 func (a *app) application() *cobra.Command {
 	return a.group("app", "Look at application instances: what can be addressed by a GRUU", a.appList(), a.appShow(), a.appAdd(),
-		a.removal("Remove the registrations of applications", "NAME...", func(ctx context.Context, d desk, name string) error { return d.AppRemove(ctx, name) }))
+		a.removal("Remove the registrations of applications, and forget them", "NAME...", func(ctx context.Context, d desk, name string) error { return d.AppRemove(ctx, name) }))
 }
 
 func (a *app) appList() *cobra.Command {
@@ -22,7 +22,7 @@ func (a *app) appList() *cobra.Command {
 	var q console.Query
 	cmd := &cobra.Command{
 		Use:   "list",
-		Short: "List application instances",
+		Short: "List application instances: those that are registered, and those that were and keep their address",
 		Args:  takes(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.atDesk(cmd.Context(), false, func(ctx context.Context, d desk) error {
@@ -43,7 +43,7 @@ func (a *app) appList() *cobra.Command {
 }
 
 func (a *app) appTable(list []console.App, wide bool) error {
-	heading := []string{"APPLICATION", "DEVICE", "STATE", "CAPABILITIES"}
+	heading := []string{"APPLICATION", "DEVICE", "STATE", "SINCE", "CAPABILITIES"}
 	if wide {
 		heading = append(heading, "CONTACT", "EXPIRES", "FROM")
 	}
@@ -53,9 +53,13 @@ func (a *app) appTable(list []console.App, wide bool) error {
 		if one.Online {
 			state = "online"
 		}
-		row := []string{one.App, one.Device, state, dash(strings.Join(one.Capabilities, " "))}
+		row := []string{one.App, one.Device, state, sinceOf(one.Since), dash(strings.Join(one.Capabilities, " "))}
 		if wide {
-			row = append(row, one.Contact, seconds(one.Expires), dash(strings.TrimSpace(one.Transport+" "+one.Source)))
+			expiry := "-"
+			if one.Contact != "" {
+				expiry = seconds(one.Expires)
+			}
+			row = append(row, dash(one.Contact), expiry, dash(strings.TrimSpace(one.Transport+" "+one.Source)))
 		}
 		rows = append(rows, row)
 	}
@@ -94,6 +98,12 @@ func (a *app) appAdd() *cobra.Command {
 		Example: "  signalbox app add door --contact sip:door@192.0.2.7:5060 --instance urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6 --features 'audio;video'",
 		Args:    takes("OWNER"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case n.Contact == "":
+				return usagef("--contact is missing")
+			case n.Instance == "":
+				return usagef("--instance is missing")
+			}
 			return a.atDesk(cmd.Context(), false, func(ctx context.Context, d desk) error {
 				n.Owner, n.Expires = args[0], int(expires/time.Second)
 				if err := d.AppAdd(ctx, n); err != nil {

@@ -53,8 +53,13 @@ type desk struct {
 	domains *wire.Domains
 }
 
-// account splits "alice" or "alice@example.org". A domain that is not ours is left for the desk to refuse.
+// account splits "alice", "alice@example.org" or "sip:alice@example.org". What is not ours is left for the desk to refuse.
 func (d desk) account(name string) (user, domain string) {
+	if u, err := wire.ParseURI(name); err == nil && u.IsSIP() {
+		if aor, ours := d.domains.AOR(u); ours {
+			return aor.User, aor.Host
+		}
+	}
 	at := strings.LastIndexByte(name, '@')
 	if at < 0 {
 		return name, d.domains.Primary()
@@ -108,10 +113,11 @@ func reach(ctx context.Context, dir string) (*console.Client, *dirLock, error) {
 	ctx, cancel := context.WithTimeout(ctx, lockWait)
 	defer cancel()
 	for {
-		if conn, err := dialControl(ctx, dir); err == nil {
-			conn.Close()
-			return newControlClient(dir), nil, nil
+		client := newControlClient(dir)
+		if err := client.Ping(ctx); err == nil {
+			return client, nil, nil
 		}
+		client.Close()
 		lock, err := lockDir(dir, "signalbox command")
 		if err == nil {
 			return nil, lock, nil

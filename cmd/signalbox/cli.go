@@ -118,7 +118,7 @@ func takes(names ...string) cobra.PositionalArgs {
 		case len(args) < len(names):
 			return usagef("%s is missing", strings.TrimSuffix(names[len(args)], "..."))
 		case len(args) > len(names) && !several:
-			return usagef("%q is too much", args[len(names)])
+			return usagef("unexpected %q", args[len(names)])
 		}
 		return nil
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 var quietLog = slog.New(slog.DiscardHandler)
@@ -110,6 +111,27 @@ func TestWaitLock(t *testing.T) {
 	command.release()
 	if err := want(t, "the lock", got); err != nil {
 		t.Error(err)
+	}
+}
+
+// A server that holds the directory and is stopped, or hangs, is not waited for without end.
+func TestSilentServer(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := lockDir(dir, "a server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.release()
+	l, err := net.Listen("unix", filepath.Join(dir, controlSocket)) // nobody accepts
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	client, _, err := reach(ctx, dir)
+	if client != nil || err == nil || !strings.Contains(err.Error(), "a server (pid ") || !strings.HasSuffix(err.Error(), "it does not answer") {
+		t.Errorf("client %v, %v", client, err)
 	}
 }
 

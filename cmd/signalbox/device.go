@@ -122,14 +122,11 @@ func (a *app) deviceTable(list []console.Device, wide bool) error {
 	}
 	var rows [][]string
 	for _, one := range list {
-		state, since, from := "offline", "-", "-"
-		if one.Since != nil {
-			since = when(*one.Since)
-		}
+		state, from := "offline", "-"
 		if one.Online {
-			state, from = "online", strings.TrimSpace(one.Transport+" "+one.Source)
+			state, from = "online", dash(strings.TrimSpace(one.Transport+" "+one.Source))
 		}
-		row := []string{one.Device, one.Kind, state, since, from, dash(strings.Join(one.Users, ","))}
+		row := []string{one.Device, one.Kind, state, sinceOf(one.Since), from, dash(strings.Join(one.Users, ","))}
 		if wide {
 			credential := "password"
 			if one.Certificate != "" {
@@ -144,6 +141,13 @@ func (a *app) deviceTable(list []console.Device, wide bool) error {
 		rows = append(rows, row)
 	}
 	return a.table(heading, rows)
+}
+
+func sinceOf(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return when(*t)
 }
 
 func dash(s string) string {

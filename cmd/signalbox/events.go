@@ -169,7 +169,10 @@ func counterpart(b *location.Binding, list []location.Binding) *location.Binding
 func bindingEvent(event string, aor wire.AOR, b *location.Binding, now time.Time) database.Event {
 	e := database.Event{
 		Event: event, Time: now, AOR: aor.String(), Contact: b.Contact.Raw, Instance: harmless(b.InstanceID), RegID: b.RegID,
-		Transport: b.Flow.Proto.String(), Source: b.Flow.Remote.String(), UserAgent: harmless(b.UserAgent),
+		Transport: b.Flow.Proto.String(), UserAgent: harmless(b.UserAgent),
+	}
+	if b.Flow.Remote.IsValid() { // else an administrator made it
+		e.Source = b.Flow.Remote.String()
 	}
 	if b.Device != (wire.AOR{}) {
 		e.Device = b.Device.String()

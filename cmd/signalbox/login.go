@@ -56,7 +56,7 @@ func (a *app) printLogins(cmd *cobra.Command, q console.Query, output, named str
 		case err != nil:
 			return err
 		case named != "" && len(list) == 0:
-			return fmt.Errorf("login of %s: %w", named, console.ErrNotFound)
+			return fmt.Errorf("%s is logged in nowhere", named)
 		case output == "json":
 			return a.json(list)
 		}

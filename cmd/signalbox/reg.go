@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -70,7 +71,7 @@ func (a *app) registrationTable(list []console.Registration, wide bool) error {
 	var rows [][]string
 	for _, r := range list {
 		for _, c := range r.Contacts {
-			row := []string{r.AOR, c.Contact, seconds(c.Expires), c.Transport + " " + c.Source}
+			row := []string{r.AOR, c.Contact, seconds(c.Expires), dash(strings.TrimSpace(c.Transport + " " + c.Source))}
 			if wide {
 				nat := "no"
 				if c.Behind {

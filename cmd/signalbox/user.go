@@ -220,7 +220,7 @@ func (a *app) importUsers(ctx context.Context, d desk, path string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stdout, "%d users imported\n", n)
+	fmt.Fprintf(a.stdout, "users imported: %d\n", n)
 	return nil
 }
 

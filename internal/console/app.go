@@ -13,16 +13,17 @@ import (
 
 // App is an application instance (RFC 5627; RFC 3840): something that a user, or a device, runs and that can be addressed by itself.
 type App struct {
-	App          string   `json:"app"` // its public GRUU
-	Owner        string   `json:"owner"`
-	Instance     string   `json:"instance"`
-	Device       string   `json:"device"`
-	Capabilities []string `json:"capabilities"`
-	Contact      string   `json:"contact"`
-	Expires      int      `json:"expires"` // seconds that are left
-	Online       bool     `json:"online"`
-	Transport    string   `json:"transport,omitempty"`
-	Source       string   `json:"source,omitempty"`
+	App          string     `json:"app"` // its public GRUU
+	Owner        string     `json:"owner"`
+	Instance     string     `json:"instance"`
+	Device       string     `json:"device"`
+	Capabilities []string   `json:"capabilities"`
+	Contact      string     `json:"contact"` // "" when it is not registered, as are its capabilities
+	Expires      int        `json:"expires"` // seconds that are left
+	Online       bool       `json:"online"`
+	Since        *time.Time `json:"since,omitempty"` // it is online, or offline
+	Transport    string     `json:"transport,omitempty"`
+	Source       string     `json:"source,omitempty"`
 }
 
 // NewApp registers an application that cannot do so itself, at a fixed contact: POST /v1/apps.
@@ -34,9 +35,13 @@ type NewApp struct {
 	Expires  int    `json:"expires"`  // seconds
 }
 
-// AppList lists application instances by owner.
-func (d *Desk) AppList(_ context.Context, q Query) ([]App, error) {
+// AppList lists application instances by owner, also those that are not registered at the moment: they keep their address.
+func (d *Desk) AppList(ctx context.Context, q Query) ([]App, error) {
 	f, err := d.filter(q)
+	if err != nil {
+		return nil, err
+	}
+	known, err := d.remembered(ctx, &f)
 	if err != nil {
 		return nil, err
 	}
@@ -47,23 +52,47 @@ func (d *Desk) AppList(_ context.Context, q Query) ([]App, error) {
 		}
 		for i := range all {
 			b := &all[i]
+			known.forget(aor, b.InstanceID)
 			if b.InstanceID == "" || location.Newest(all, b.InstanceID) != b || !f.from(all[i:i+1]) || !f.can(all[i:i+1]) {
 				continue
 			}
-			if one := d.app(aor, b); f.implicit == "" || one.Device == f.implicit || one.Device == join(f.device.User, f.device.Host) {
+			if one := d.app(aor, b); f.wants(&one) {
 				list = append(list, one)
 			}
 		}
 		return true
 	})
+	if f.capability == "" && !f.address.IsValid() { // of what is not there nothing is known
+		for aor, phones := range known {
+			for i := range phones {
+				p := &phones[i]
+				if one := d.app(aor, &location.Binding{InstanceID: p.Instance, Lost: p.Gone}); p.Instance != "" && f.wants(&one) {
+					one.Transport, one.Source = p.Transport, p.Source
+					list = append(list, one)
+				}
+			}
+		}
+	}
 	slices.SortFunc(list, func(a, b App) int { return strings.Compare(a.App, b.App) })
 	return list, nil
+}
+
+// wants tells whether an application is on the device, and of the user, that are asked for.
+func (f *filter) wants(one *App) bool {
+	return (f.user == (wire.AOR{}) || one.Owner == join(f.user.User, f.user.Host)) &&
+		(f.implicit == "" || one.Device == f.implicit || one.Device == join(f.device.User, f.device.Host))
 }
 
 func (d *Desk) app(aor wire.AOR, b *location.Binding) App {
 	a := App{
 		Owner: join(aor.User, aor.Host), Instance: strings.Trim(b.InstanceID, "<>"), Device: phoneName(aor, b), Capabilities: capabilities(b.Params),
-		Contact: b.Contact.Raw, Expires: max(0, int(time.Until(b.Expires).Round(time.Second)/time.Second)), Online: b.Usable(),
+		Contact: b.Contact.Raw, Expires: max(0, int(time.Until(b.Expires).Round(time.Second)/time.Second)), Online: b.Contact.Raw != "" && b.Usable(),
+	}
+	switch {
+	case a.Online:
+		a.Since = &b.Created
+	case !b.Lost.IsZero():
+		a.Since = &b.Lost
 	}
 	a.Transport, a.Source = b.Flow.Proto.String(), sourceOf(*b)
 	switch _, isDevice := d.Devices.Device(aor); {
@@ -94,14 +123,24 @@ func (d *Desk) AppShow(ctx context.Context, name string) (App, error) {
 	return App{}, fmt.Errorf("application %s: %w", name, ErrNotFound)
 }
 
-// AppRemove takes away the registration of one.
+// AppRemove takes away the registration of one, and forgets it.
 func (d *Desk) AppRemove(ctx context.Context, name string) error {
 	one, err := d.AppShow(ctx, name)
 	if err != nil {
 		return err
 	}
-	return d.takeAway(ctx, one.Owner, func(b *location.Binding) bool { return strings.Trim(b.InstanceID, "<>") == one.Instance },
-		fmt.Errorf("application %s: %w", name, ErrNotFound))
+	if one.Contact != "" {
+		err := d.takeAway(ctx, one.Owner, func(b *location.Binding) bool { return strings.Trim(b.InstanceID, "<>") == one.Instance },
+			fmt.Errorf("application %s: %w", name, ErrNotFound))
+		if err != nil {
+			return err
+		}
+	}
+	user, domain, err := d.split(one.Owner)
+	if err != nil {
+		return err
+	}
+	return d.forget(ctx, wire.AOR{User: user, Host: domain}, "<"+one.Instance+">", "")
 }
 
 // maxAppExpires is how long an application may be registered by hand: somebody should look after it once a year.
@@ -117,11 +156,11 @@ func (d *Desk) AppAdd(ctx context.Context, n NewApp) error {
 	_, numeric := uri.Addr()
 	switch {
 	case err != nil || !uri.IsSIP() || !numeric:
-		return fmt.Errorf("contact %s: want a SIP URI with a numeric host, such as sip:door@192.0.2.7:5060: %w", n.Contact, ErrInvalid)
-	case n.Instance == "":
-		return fmt.Errorf("an application needs an instance, such as urn:uuid:...: %w", ErrInvalid)
-	case n.Expires < 1 || time.Duration(n.Expires)*time.Second > maxAppExpires:
-		return fmt.Errorf("expires %d: want 1 to %d seconds: %w", n.Expires, int(maxAppExpires/time.Second), ErrInvalid)
+		return invalidf("contact %s: want a SIP URI with a numeric host, such as sip:door@192.0.2.7:5060", n.Contact)
+	case !isURN(n.Instance):
+		return invalidf("instance %q: want a URN, such as urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", n.Instance)
+	case n.Expires < 1 || n.Expires > int(maxAppExpires/time.Second):
+		return invalidf("it would expire after %v: want a second to a year", time.Duration(n.Expires)*time.Second)
 	}
 	if _, known := d.Users.Get(user, domain); !known {
 		return fmt.Errorf("user %s: %w", join(user, domain), ErrNotFound)
@@ -133,7 +172,7 @@ func (d *Desk) AppAdd(ctx context.Context, n NewApp) error {
 	}
 	params += `;+sip.instance="` + instance + `"`
 	if a, err := wire.ParseAddress("<" + uri.Raw + ">" + params); err != nil || a.Params == "" {
-		return fmt.Errorf("features %s: %w", n.Features, ErrInvalid)
+		return invalidf("features %s", n.Features)
 	}
 	now := time.Now()
 	fresh := location.Binding{

@@ -29,6 +29,19 @@ func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
 // Close drops the idle connection.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
+// Ping finds out whether a server answers.
+func (c *Client) Ping(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://signalbox/", nil)
+	if err != nil {
+		return err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return socketError(err)
+	}
+	return res.Body.Close()
+}
+
 func (c *Client) Status(ctx context.Context) (s Status, err error) {
 	return s, c.do(ctx, http.MethodGet, "/v1/status", nil, &s)
 }
@@ -113,7 +126,7 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, ou
 	defer res.Body.Close()
 	switch {
 	case res.StatusCode >= 300:
-		return remoteError(res)
+		return serverError(res)
 	case out == nil:
 		_, err = io.Copy(io.Discard, res.Body)
 		return err
@@ -130,21 +143,12 @@ func socketError(err error) error {
 	return fmt.Errorf("control socket: %w", err)
 }
 
-// remote is an error of the server's: its words, and the same sentinel.
-type remote struct {
-	text string
-	kind error
-}
-
-func (r *remote) Error() string { return r.text }
-func (r *remote) Unwrap() error { return r.kind }
-
-func remoteError(res *http.Response) error {
+func serverError(res *http.Response) error {
 	var f failure
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxBody)).Decode(&f); err != nil || f.Error == "" {
 		f.Error = "control socket: " + res.Status
 	}
-	e := &remote{text: f.Error}
+	e := &problem{text: f.Error}
 	switch res.StatusCode {
 	case http.StatusNotFound:
 		e.kind = ErrNotFound

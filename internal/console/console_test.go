@@ -143,8 +143,8 @@ func testUsers(t *testing.T, o operations) {
 	}
 	wantError(t, o.Add(ctx, cred("alice@EXAMPLE.org")), ErrExists, "user alice@example.org: exists already")
 	wantError(t, o.Set(ctx, cred("nobody")), ErrNotFound, "user nobody@example.org: not found")
-	wantError(t, o.Add(ctx, cred("alice@example.net")), ErrInvalid, "example.net is not a domain of this server: invalid")
-	wantError(t, o.Add(ctx, cred("@example.org")), ErrInvalid, `"@example.org" names no user: invalid`)
+	wantError(t, o.Add(ctx, cred("alice@example.net")), ErrInvalid, "example.net is not a domain of this server")
+	wantError(t, o.Add(ctx, cred("@example.org")), ErrInvalid, `"@example.org" names no user`)
 	if err := o.Add(ctx, Credentials{User: "dave", MD5: "zz"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("bad hash: %v", err)
 	}
@@ -223,8 +223,8 @@ func testRegistrations(t *testing.T, d *Desk, o operations) {
 		t.Error(err)
 	}
 	_, err = o.Registration(ctx, "alice")
-	wantError(t, err, ErrNotFound, "registration of alice@example.org: not found")
-	wantError(t, o.Deregister(ctx, "alice", ""), ErrNotFound, "registration of alice@example.org: not found")
+	wantError(t, err, ErrNotFound, "alice@example.org is not registered")
+	wantError(t, o.Deregister(ctx, "alice", ""), ErrNotFound, "alice@example.org is not registered")
 	if err := o.Deregister(ctx, "bob", ""); err != nil {
 		t.Error(err)
 	}

@@ -182,7 +182,7 @@ func (d *Desk) Registration(_ context.Context, name string) (Registration, error
 	aor := wire.AOR{User: user, Host: domain}
 	b := reachable(d.Bindings.Lookup(aor))
 	if len(b) == 0 {
-		return Registration{}, fmt.Errorf("registration of %s: %w", join(user, domain), ErrNotFound)
+		return Registration{}, notRegistered(user, domain)
 	}
 	return registrationOf(aor, b, time.Now()), nil
 }
@@ -218,7 +218,7 @@ func (d *Desk) deregister(ctx context.Context, name, contact string, why locatio
 	if err != nil {
 		return err
 	}
-	missing := fmt.Errorf("registration of %s: %w", join(user, domain), ErrNotFound)
+	missing := notRegistered(user, domain)
 	if contact != "" {
 		missing = fmt.Errorf("contact %s of %s: %w", contact, join(user, domain), ErrNotFound)
 	}
@@ -254,9 +254,26 @@ func (d *Desk) user(c Credentials) (database.User, error) {
 		Created: time.Now().Unix(),
 	}
 	if err := u.Validate(); err != nil {
-		return u, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return u, &problem{err.Error(), ErrInvalid}
 	}
 	return u, nil
+}
+
+// problem is an error in words of its own, and of a kind: ErrNotFound, ErrInvalid ...
+type problem struct {
+	text string
+	kind error
+}
+
+func (p *problem) Error() string { return p.text }
+func (p *problem) Unwrap() error { return p.kind }
+
+func invalidf(format string, args ...any) error {
+	return &problem{fmt.Sprintf(format, args...), ErrInvalid}
+}
+
+func notRegistered(user, domain string) error {
+	return &problem{join(user, domain) + " is not registered", ErrNotFound}
 }
 
 // split takes "alice" (of the first domain), "alice@example.org" or "sip:alice@example.org". A user part may itself hold an @.
@@ -264,24 +281,24 @@ func (d *Desk) split(name string) (user, domain string, err error) {
 	if strings.HasPrefix(name, "sip:") || strings.HasPrefix(name, "sips:") {
 		u, err := wire.ParseURI(name)
 		if err != nil {
-			return "", "", fmt.Errorf("%s: %w", name, ErrInvalid)
+			return "", "", invalidf("%s: %v", name, err)
 		}
 		if aor, ok := d.Domains.AOR(u); ok && aor.User != "" {
 			return aor.User, aor.Host, nil
 		}
-		return "", "", fmt.Errorf("%s is not an address of this server: %w", name, ErrInvalid)
+		return "", "", invalidf("%s is not an address of this server", name)
 	}
 	user, domain = name, d.Domains.Primary()
 	if at := strings.LastIndexByte(name, '@'); at >= 0 {
 		host := name[at+1:]
 		ours, ok := d.Domains.Domain(host)
 		if !ok {
-			return "", "", fmt.Errorf("%s is not a domain of this server: %w", host, ErrInvalid)
+			return "", "", invalidf("%s is not a domain of this server", host)
 		}
 		user, domain = name[:at], ours
 	}
 	if user == "" {
-		return "", "", fmt.Errorf("%q names no user: %w", name, ErrInvalid)
+		return "", "", invalidf("%q names no user", name)
 	}
 	return user, domain, nil
 }

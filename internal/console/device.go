@@ -111,7 +111,7 @@ func (d *Desk) filter(q Query) (f filter, err error) {
 			}
 		}
 		if err != nil {
-			return f, fmt.Errorf("%s is not an address or network: %w", q.Address, ErrInvalid)
+			return f, invalidf("%s is not an address or network", q.Address)
 		}
 	}
 	return f, nil
@@ -199,7 +199,7 @@ func (d *Desk) DeviceShow(ctx context.Context, name string) (Device, error) {
 	case len(list) == 0:
 		return Device{}, fmt.Errorf("device %s: %w", name, ErrNotFound)
 	case len(list) > 1 && !list[0].Added:
-		return Device{}, fmt.Errorf("%s has %d devices: name one of them, such as %s: %w", name, len(list), list[0].Device, ErrInvalid)
+		return Device{}, invalidf("%s has %d devices: name one of them, such as %s", name, len(list), list[0].Device)
 	}
 	return list[0], nil
 }
@@ -271,11 +271,14 @@ func (d *Desk) DeviceAdd(ctx context.Context, n NewDevice) error {
 		return err
 	}
 	one := database.Device{AOR: wire.AOR{User: user, Host: domain}, Kind: n.Kind, Instance: canonicalInstance(n.Instance), Certificate: strings.ToLower(n.Certificate)}
+	if n.Instance != "" && !isURN(n.Instance) {
+		return invalidf("instance %q: want a URN, such as urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", n.Instance)
+	}
 	if err := one.Validate(); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return &problem{err.Error(), ErrInvalid}
 	}
 	if (n.MD5 == "" && n.SHA256 == "") == (n.Certificate == "") {
-		return fmt.Errorf("device %s needs either a certificate or a password: %w", n.Device, ErrInvalid)
+		return invalidf("device %s needs either a certificate or a password", n.Device)
 	}
 	if n.Certificate == "" {
 		if err := d.Add(ctx, Credentials{User: n.Device, MD5: n.MD5, SHA256: n.SHA256}); err != nil {
@@ -306,6 +309,12 @@ func canonicalInstance(s string) string {
 		return strings.ToLower(s)
 	}
 	return s
+}
+
+// isURN tells whether an instance is written as RFC 5626, 4.1 has it: a URN, in angle brackets or not.
+func isURN(s string) bool {
+	name, found := strings.CutPrefix(strings.ToLower(strings.TrimSuffix(strings.TrimPrefix(s, "<"), ">")), "urn:")
+	return found && name != "" && !strings.ContainsAny(name, " \"<>\\")
 }
 
 // DeviceRemove deletes a device that somebody added: its users are logged out, its registration, grants and account are gone. A plain phone loses its
@@ -381,7 +390,7 @@ func (d *Desk) DeviceGrant(ctx context.Context, device, user string, until time.
 	}
 	if !until.IsZero() {
 		if !until.After(time.Now()) {
-			return fmt.Errorf("the grant would end at %s, which has passed: %w", until.Format(time.RFC3339), ErrInvalid)
+			return invalidf("the grant would end at %s, which has passed", until.Format(time.RFC3339))
 		}
 		g.Until = until.Unix()
 	}

@@ -2,7 +2,6 @@ package console
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -43,7 +42,7 @@ func (h *handler) deviceRoutes(mux *http.ServeMux) {
 		var err error
 		if s := r.URL.Query().Get("until"); s != "" {
 			if until, err = time.Parse(time.RFC3339, s); err != nil {
-				err = fmt.Errorf("until: %w: %w", ErrInvalid, err)
+				err = invalidf("until: %v", err)
 			}
 		}
 		if err == nil {

@@ -39,7 +39,7 @@ func (d *Desk) Feed(ctx context.Context, since string, follow bool, out io.Write
 	for {
 		p, err := d.Events.Events(ctx, cursor)
 		if errors.Is(err, database.ErrCursor) {
-			return fmt.Errorf("cursor %s is ahead of the newest event: %w", since, ErrInvalid)
+			return invalidf("cursor %s is ahead of the newest event", since)
 		}
 		if err != nil {
 			return err
@@ -75,7 +75,7 @@ func (d *Desk) cursor(ctx context.Context, since string) (int64, error) {
 	}
 	cursor, err := strconv.ParseInt(since, 10, 64)
 	if err != nil || cursor < 0 {
-		return 0, fmt.Errorf("%q is no cursor: want a number of an event, or %s: %w", since, Now, ErrInvalid)
+		return 0, invalidf("%q is no cursor: want a number of an event, or %s", since, Now)
 	}
 	return cursor, nil
 }
@@ -91,7 +91,7 @@ func (h *handler) feed(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	follow, err := strconv.ParseBool(query.Get("follow"))
 	if err != nil && query.Get("follow") != "" {
-		answer(w, nil, fmt.Errorf("follow=%s: want 1 or 0: %w", query.Get("follow"), ErrInvalid))
+		answer(w, nil, invalidf("follow=%s: want 1 or 0", query.Get("follow")))
 		return
 	}
 	stream := &lineStream{w: w}
@@ -154,7 +154,7 @@ func (c *Client) stream(ctx context.Context, path string, out io.Writer) error {
 	}
 	defer res.Body.Close()
 	if res.StatusCode >= 300 {
-		return remoteError(res)
+		return serverError(res)
 	}
 	if _, err = io.Copy(out, res.Body); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("control socket: %w", err)

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -147,7 +146,7 @@ func invalidBody(err error) error {
 	if errors.As(err, &tooLarge) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrInvalid, err)
+	return &problem{err.Error(), ErrInvalid}
 }
 
 // answer writes a value, or nothing (204), or what went wrong.

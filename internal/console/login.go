@@ -156,9 +156,9 @@ func (d *Desk) LoginRemove(ctx context.Context, user, device string) error {
 
 // ofLogin gives the errors of package login their kind.
 func ofLogin(err error) error {
-	for theirs, ours := range map[error]error{login.ErrUnknown: ErrNotFound, login.ErrTime: ErrInvalid, login.ErrExists: ErrExists, login.ErrOffline: ErrOffline, login.ErrDenied: ErrDenied} {
+	for theirs, ours := range map[error]error{login.ErrUnknown: ErrNotFound, login.ErrTime: ErrInvalid, login.ErrDevice: ErrInvalid, login.ErrExists: ErrExists, login.ErrOffline: ErrOffline, login.ErrDenied: ErrDenied} {
 		if errors.Is(err, theirs) {
-			return &remote{text: err.Error(), kind: ours}
+			return &problem{err.Error(), ours}
 		}
 	}
 	return err

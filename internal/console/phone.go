@@ -65,6 +65,13 @@ func (m memory) complete(v *Device, of wire.AOR, instance string) {
 	}
 }
 
+// forget takes an instance that is registered from the memory.
+func (m memory) forget(of wire.AOR, instance string) {
+	if phones, known := m[of]; known && instance != "" {
+		m[of] = slices.DeleteFunc(phones, func(p database.Phone) bool { return p.Instance == instance })
+	}
+}
+
 // absent are the plain phones that are not registered.
 func (m memory) absent(d *Desk, f *filter) (list []Device) {
 	for of, phones := range m {

@@ -3,7 +3,10 @@ package console
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +39,86 @@ func withPhones(t *testing.T, d *Desk, known ...database.Phone) *database.Journa
 	}
 	d.Phones = j
 	return j
+}
+
+// An application that is not registered keeps its address, and is listed by it; when it is removed it is forgotten.
+func TestAbsentApplications(t *testing.T) {
+	d := newDesk(t)
+	for _, user := range []string{"alice", "alice2"} {
+		if err := d.Add(t.Context(), cred(user+"@example.org")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, gone := time.Unix(1_700_000_000, 0), time.Unix(1_700_000_600, 0)
+	alice, alice2 := wire.AOR{User: "alice", Host: "example.org"}, wire.AOR{User: "alice2", Host: "example.org"}
+	withPhones(t, d,
+		database.Phone{AOR: alice, Instance: "<urn:a>", First: first, Gone: gone, Transport: "TLS", Source: "192.0.2.1:5061"},
+		database.Phone{AOR: alice, Instance: "<urn:b>", First: first},
+		database.Phone{AOR: alice, Contact: "sip:alice@192.0.2.3", First: first, Gone: gone},
+		database.Phone{AOR: alice2, Instance: "<urn:a>", First: first, Gone: gone},
+	)
+	bindAt(t, d, "alice", "sip:alice@192.0.2.2", `;+sip.instance="<urn:b>"`, "<urn:b>", "192.0.2.2:5060", wire.AOR{})
+	client := newClient(t, Handler(d, &fakeServer{}))
+	list := func(q Query) string {
+		t.Helper()
+		apps, err := client.AppList(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list := namesOf(apps, func(a App) string {
+			return fmt.Sprintf("%s/%s %t", strings.TrimSuffix(a.Owner, "@example.org"), a.Instance, a.Online)
+		})
+		slices.Sort(list)
+		return strings.Join(list, ", ")
+	}
+	for _, test := range []struct {
+		query Query
+		want  string
+	}{
+		{Query{}, "alice/urn:a false, alice/urn:b true, alice2/urn:a false"},
+		{Query{User: "alice"}, "alice/urn:a false, alice/urn:b true"},
+		{Query{Device: "alice/urn:a"}, "alice/urn:a false"},
+		{Query{Device: "alice"}, ""},
+		{Query{Address: "192.0.2.0/24"}, "alice/urn:b true"},
+	} {
+		if got := list(test.query); got != test.want {
+			t.Errorf("%+v: %s, want %s", test.query, got, test.want)
+		}
+	}
+	const name = "alice@example.org/urn:a"
+	one, err := client.AppShow(t.Context(), name)
+	want := App{App: one.App, Owner: "alice@example.org", Instance: "urn:a", Device: name, Capabilities: []string{}, Since: &gone, Transport: "TLS", Source: "192.0.2.1:5061"}
+	if diff := cmp.Diff(want, one); diff != "" || err != nil {
+		t.Errorf("%v %s", err, diff)
+	}
+	for _, name := range []string{one.App, "alice@example.org/urn:b"} {
+		if err := client.AppRemove(t.Context(), name); err != nil {
+			t.Error(err)
+		}
+		if err := client.AppRemove(t.Context(), name); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s again: %v", name, err)
+		}
+	}
+	if got := list(Query{}); got != "alice2/urn:a false" {
+		t.Error(got)
+	}
+}
+
+// What is no URN is no instance. RFC 5626, 4.1
+func TestInstances(t *testing.T) {
+	d := newDesk(t)
+	if err := d.Add(t.Context(), cred("alice@example.org")); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for instance, good := range map[string]bool{"urn:uuid:1": true, "<urn:uuid:2>": true, "URN:uuid:3": true, "": false, "foo": false, "urn:": false, `urn:a"b`: false, "urn:a b": false, "<urn:a>>": false} {
+		n++
+		app := d.AppAdd(t.Context(), NewApp{Owner: "alice", Contact: "sip:a@192.0.2.1:" + strconv.Itoa(6000+n), Instance: instance, Expires: 60})
+		device := d.DeviceAdd(t.Context(), NewDevice{Device: "d" + strconv.Itoa(n), Kind: "device", Instance: instance, Certificate: "ca"})
+		if (app == nil) != good || (device == nil) != (good || instance == "") {
+			t.Errorf("%q: %v, %v", instance, app, device)
+		}
+	}
 }
 
 // A phone that is gone stays a device: offline, since when, where it was. It is removed as one, by its whole name, and with its user.

@@ -39,24 +39,24 @@ func NewUser(name, domain, password string) (User, error) {
 func (u User) Validate() error {
 	switch {
 	case u.Name == "":
-		return errors.New("database: the user name is empty")
+		return errors.New("the user name is empty")
 	case len(u.Name) > MaxName:
-		return fmt.Errorf("database: the user name has %d bytes, more than %d", len(u.Name), MaxName)
+		return fmt.Errorf("the user name has %d bytes, more than %d", len(u.Name), MaxName)
 	case !printable(u.Name):
-		return fmt.Errorf("database: the user name %q has characters that cannot be printed", u.Name)
+		return fmt.Errorf("the user name %q has characters that cannot be printed", u.Name)
 	case strings.Contains(u.Name, ":"):
 		// The hashed text is "name:realm:password": a colon in the name makes two accounts one. RFC 7616, 3.4.2
-		return fmt.Errorf("database: the user name %q has a colon", u.Name)
+		return fmt.Errorf("the user name %q has a colon", u.Name)
 	case u.Domain == "" || len(u.Domain) > MaxDomain || !printable(u.Domain) || strings.ContainsAny(u.Domain, " @"):
-		return fmt.Errorf("database: %q is not a domain", u.Domain)
+		return fmt.Errorf("%q is not a domain", u.Domain)
 	case u.Domain != strings.ToLower(u.Domain):
-		return fmt.Errorf("database: the domain %q is not in lower case", u.Domain)
+		return fmt.Errorf("the domain %q is not in lower case", u.Domain)
 	case u.MD5 == "" && u.SHA256 == "":
-		return fmt.Errorf("database: user %q has neither password nor hash", u.Name)
+		return fmt.Errorf("user %q has neither password nor hash", u.Name)
 	case u.MD5 != "" && !isHash(u.MD5, md5.Size):
-		return fmt.Errorf("database: user %q: the MD5 hash is not %d lower-case hex digits", u.Name, 2*md5.Size)
+		return fmt.Errorf("user %q: the MD5 hash is not %d lower-case hex digits", u.Name, 2*md5.Size)
 	case u.SHA256 != "" && !isHash(u.SHA256, sha256.Size):
-		return fmt.Errorf("database: user %q: the SHA-256 hash is not %d lower-case hex digits", u.Name, 2*sha256.Size)
+		return fmt.Errorf("user %q: the SHA-256 hash is not %d lower-case hex digits", u.Name, 2*sha256.Size)
 	}
 	return nil
 }

@@ -38,13 +38,13 @@ var (
 func (d Device) Validate() error {
 	switch {
 	case !isName(d.AOR):
-		return fmt.Errorf("database: %q is not the address of a device", d.AOR)
+		return fmt.Errorf("%q is not the address of a device", d.AOR)
 	case d.Kind == "" || len(d.Kind) > maxKind || !printable(d.Kind):
-		return fmt.Errorf("database: the kind of device is 1 to %d printable bytes", maxKind)
+		return fmt.Errorf("the kind of device is 1 to %d printable bytes", maxKind)
 	case len(d.Instance) > maxInstance || !printable(d.Instance):
-		return fmt.Errorf("database: the instance is more than %d bytes, or cannot be printed", maxInstance)
+		return fmt.Errorf("the instance is more than %d bytes, or cannot be printed", maxInstance)
 	case d.Certificate != "" && d.Certificate != ByCA && !isHash(d.Certificate, sha256Hex/2):
-		return errors.New("database: the certificate is not a SHA-256 fingerprint of 64 lower-case hex digits")
+		return errors.New("the certificate is not a SHA-256 fingerprint of 64 lower-case hex digits")
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"signalbox/internal/database"
@@ -16,10 +17,11 @@ import (
 // What Login and Logout refuse.
 var (
 	ErrUnknown = errors.New("no such device or login")
-	ErrTime    = errors.New("no time for a login")
+	ErrTime    = errors.New("a login cannot be then")
 	ErrOffline = errors.New("the device is offline")
 	ErrDenied  = errors.New("denied by policy")
 	ErrExists  = errors.New("logged in already")
+	ErrDevice  = errors.New("is a device itself: users log in, devices do not")
 )
 
 // Login logs a user in on a device, on behalf of an administrator, and returns when that is on disk and, for a login that begins now on a device
@@ -40,12 +42,15 @@ func (s *Service) Login(ctx context.Context, l database.Login) error {
 	if _, ok := s.Store.Device(l.Device); !ok {
 		return fmt.Errorf("device %s: %w", name(l.Device), ErrUnknown)
 	}
+	if _, isDevice := s.Store.Device(l.User); isDevice {
+		return fmt.Errorf("%s: %w", name(l.User), ErrDevice)
+	}
 	if old, ok := s.Store.Login(l.User, l.Device); ok && active(old, now) && old.Method != l.Method {
 		return fmt.Errorf("%s on %s: %w", name(l.User), name(l.Device), ErrExists)
 	}
 	f := s.facts(l, now)
 	f.Door = policy.ByAdmin
-	online := s.Bindings.Lookup(l.Device)
+	online := slices.DeleteFunc(slices.Clone(s.Bindings.Lookup(l.Device)), func(b location.Binding) bool { return !b.Usable() })
 	if len(online) > 0 && f.Offline {
 		f = s.factsOf(l.User, &online[0], now)
 		f.Device, f.Kind, f.Door = l.Device, s.kind(l.Device), policy.ByAdmin

@@ -232,6 +232,9 @@ func TestLoginRefused(t *testing.T) {
 		now := time.Now()
 		f.policy.Store(f.rules("[[rule]]\nwhen = { user = [\"bob\"], door = [\"admin\"] }\ndeny = {}\n[[rule]]\nwhen = { kind = [\"tv\"] }\nmax_users = 1\n[[rule]]\nmulti_login = \"deny\""))
 		f.bind(lobby, "sip:lobby@192.0.2.11")
+		cut := aor("cut")
+		f.must(f.devices.Add(f.t.Context(), database.Device{AOR: cut, Kind: "booth"}))
+		f.bind(cut, "sip:cut@192.0.2.12", func(b *location.Binding) { b.Lost = now })
 		f.must(f.Login(f.t.Context(), database.Login{User: carol, Device: lobby}))
 		for name, test := range map[string]struct {
 			login database.Login
@@ -242,6 +245,8 @@ func TestLoginRefused(t *testing.T) {
 			"no device":             {database.Login{User: alice, Device: carol}, ErrUnknown},
 			"not even by beginning": {database.Login{User: alice, Device: aor("t")}, ErrUnknown},
 			"offline":               {database.Login{User: alice, Device: tv}, ErrOffline},
+			"its connection broke":  {database.Login{User: alice, Device: cut}, ErrOffline},
+			"a device":              {database.Login{User: tv, Device: lobby}, ErrDevice},
 			"denied":                {database.Login{User: bob, Device: lobby}, ErrDenied},
 			"too many users":        {database.Login{User: alice, Device: lobby}, ErrDenied},
 			"on another device":     {database.Login{User: carol, Device: tv, Start: now.Add(time.Hour)}, ErrDenied},

@@ -37,10 +37,7 @@ func (s *subscription) way() (transport.Flow, bool) {
 func (s *subscription) direct() (wire.Hop, bool) {
 	addr, numeric := s.target.Addr()
 	_, maddr := s.target.Param("maddr")
-	proto := wire.UDP
-	if name, ok := s.target.Param("transport"); ok {
-		proto, _ = wire.ParseProto(name)
-	}
+	proto := s.target.Transport()
 	port := s.target.Port
 	if port == 0 {
 		port = 5060
