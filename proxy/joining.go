@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"signalbox/internal/gruu"
 	"signalbox/internal/wire"
@@ -9,6 +10,9 @@ import (
 )
 
 // A phone that registers while its user is being called rings too: the target set follows the location service for as long as the search goes on. RFC 3261, 16.5
+
+// joinAfter is a moment, in which the phone gets the answer to its REGISTER.
+const joinAfter = 10 * time.Millisecond
 
 // ringing are the calls that new contacts join, by the address-of-record they are for: no more than there are server transactions.
 type ringing struct {
@@ -70,7 +74,7 @@ func (p *Proxy) Changed(aor wire.AOR, before, after []location.Binding, _ locati
 		return
 	}
 	for _, c := range p.ringing.of(aor) {
-		go c.owner.Do(func() { c.join(after) }) // whatever waits for the owner is run too: it might change bindings, which must not be done here
+		c.owner.After(joinAfter, func() { c.join(after) }) // not here: the owner might change bindings
 	}
 }
 
