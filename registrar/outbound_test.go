@@ -210,6 +210,7 @@ func TestPhoneThatListens(t *testing.T) {
 		{"it has closed it and listens", "sip:alice@192.0.2.1:6000;transport=tcp", answerOK, "TCP 192.0.2.1:6000", "[192.0.2.1:6000 0]"},
 		{"it is gone", "sip:alice@192.0.2.1:6000;transport=tcp", func(_ *world, l *line, _ *wire.Request) { l.close() }, "TCP 192.0.2.1:6000", "[192.0.2.1:6000 0 lost]"},
 		{"it is gone, over TLS", "sips:alice@192.0.2.1", func(_ *world, l *line, _ *wire.Request) { l.close() }, "TLS 192.0.2.1:5061", "[192.0.2.1:0 0 lost]"},
+		{"it listens for TLS", "sip:alice@192.0.2.1;transport=tls", answerOK, "TLS 192.0.2.1:5061", "[192.0.2.1:0 0]"},
 		{"it listens, but does not know OPTIONS", "sip:alice@192.0.2.1:6000;transport=tcp", func(*world, *line, *wire.Request) {}, "TCP 192.0.2.1:6000", "[192.0.2.1:6000 0]"},
 		{"it is called over UDP", "sip:alice@192.0.2.1:6000", nil, "", "[192.0.2.1:6000 0]"},
 		{"its Contact is where it comes from", "sip:alice@192.0.2.1:5062;transport=tcp", nil, "", "[192.0.2.1:5062 0 lost]"},

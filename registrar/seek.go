@@ -33,7 +33,11 @@ func listensAt(b *location.Binding) (wire.Hop, bool) {
 	if !numeric || b.Behind || len(b.Path) > 0 || proto != wire.TCP && proto != wire.TLS {
 		return wire.Hop{}, false
 	}
-	return wire.Hop{Proto: proto, Addr: netip.AddrPortFrom(addr, uint16(portOf(b.Contact))), Name: b.Contact.Host}, true
+	port := uint16(b.Contact.Port)
+	if port == 0 {
+		port = proto.Port()
+	}
+	return wire.Hop{Proto: proto, Addr: netip.AddrPortFrom(addr, port), Name: b.Contact.Host}, true
 }
 
 // askAt sends OPTIONS to where a phone listens.

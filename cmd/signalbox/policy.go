@@ -117,7 +117,7 @@ func (a *app) policyOf(args []string) (*policy.Policy, string, *config, error) {
 func atMost(n int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > n {
-			return usagef("%q is too much", args[n])
+			return usagef("unexpected %q", args[n])
 		}
 		return nil
 	}
