@@ -16,9 +16,10 @@ type trap struct {
 	heard atomic.Int64
 }
 
+// newTrap listens in another /24 than the senders: a maddr of theirs would be followed (RFC 3261, 18.2.2).
 func newTrap(t *testing.T) *trap {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.77:0")
+	l, err := net.Listen("tcp", "127.0.77.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +130,7 @@ func TestInjectedRoutes(t *testing.T) {
 		}
 		uris := []string{
 			"sip:alice@" + domain, "sip:x@" + p.addr, "sip:x@" + p.addr + ";transport=tcp", "sip:alice@" + domain + ";maddr=" + host, "sip:alice@" + domain + ";maddr=" + host + ";transport=tcp",
-			"sip:x@[::ffff:127.0.0.77]:" + port, "sip:x@localhost:" + port,
+			"sip:x@[::ffff:" + host + "]:" + port, "sip:x@localhost:" + port,
 		}
 		disguised := []string{"sip:x@2130706509:" + port, "sip:x@0177.0.0.77:" + port}
 		n := 0
@@ -167,7 +168,7 @@ func TestInjectedRoutes(t *testing.T) {
 				}
 			}
 		}
-		// The Via says where a response goes by itself; the source says where it really goes (RFC 3261, 18.2.1; RFC 3581, 4). maddr is for multicast (RFC 3261, 18.2.2).
+		// The Via says where a response goes by itself; the source says where it really goes (RFC 3261, 18.2.1; RFC 3581, 4). maddr counts in the network of the source only (RFC 3261, 18.2.2).
 		for i, via := range []string{p.addr, p.addr + ";maddr=" + host, p.addr + ";received=" + host, host + ":" + port + ";received=" + host, "example.org;maddr=" + host} {
 			u := s.dial("udp", "mallory")
 			m := u.request("OPTIONS", "sip:"+domain)
