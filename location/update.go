@@ -22,7 +22,7 @@ type change struct {
 	why   Reason // "" is what the numbers of bindings tell
 }
 
-// Update changes the bindings of one AOR, all or nothing (RFC 3261, 10.3 step 7): fn gets the live ones, pending updates of the same AOR included, and returns the new set, or an
+// Update changes the bindings of one AOR, all or nothing (RFC 3261, 10.3 step 7): fn gets the live ones, pending updates of the same AOR included, and returns the new set (not kept), or an
 // error that leaves everything as it was. done is called exactly once: after the commit (synchronous=FULL) with the new set, or with fn's or the store's error. fn runs
 // before Update returns, on the caller's goroutine, and must not call Update; done runs there or on the committer's; neither may block. Order per AOR is the order of
 // calls. If fn returns the same set changed in nothing, done follows at once, or after the pending updates that the set stems from.

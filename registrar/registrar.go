@@ -133,7 +133,8 @@ type registration struct {
 	oneAddress [1]wire.Address
 
 	contacts []contact
-	outbound bool // reg-id counts, and the phone knows outbound (RFC 5626, 6)
+	few      [2]location.Binding // room for what becomes of the bindings
+	outbound bool                // reg-id counts, and the phone knows outbound (RFC 5626, 6)
 	terms    terms
 	door     door
 }

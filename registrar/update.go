@@ -59,7 +59,7 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 		}
 		return g.notOurs(now), nil
 	}
-	after := append(make([]location.Binding, 0, len(now)+len(g.contacts)), now...)
+	after := append(g.few[:0], now...)
 	for i := range g.contacts {
 		c := &g.contacts[i]
 		at := c.find(after)
