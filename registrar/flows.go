@@ -44,7 +44,7 @@ func (f *flows) take(id wire.FlowID) map[wire.AOR]struct{} {
 	return set
 }
 
-// watchFlow sees to it that what becomes of its bindings is known when this connection ends. It comes after the commit: if the connection has died
+// watchFlow sees to it that the bindings which depend on this connection are lost with it. It comes after the commit: if the connection has died
 // meanwhile, that is found at once.
 func (g *registration) watchFlow(bindings []location.Binding) {
 	r, flow := g.Registrar, g.tx.Flow
@@ -53,7 +53,7 @@ func (g *registration) watchFlow(bindings []location.Binding) {
 		return
 	}
 	for i := range bindings {
-		if b := &bindings[i]; b.Flow == id && len(b.Path) == 0 {
+		if b := &bindings[i]; b.Flow == id && b.DependsOnFlow() {
 			if g.flows.add(id, g.aor) {
 				flow.OnClose(func(error) { r.flowLost(id) })
 			}
@@ -66,7 +66,6 @@ func (g *registration) watchFlow(bindings []location.Binding) {
 func (r *Registrar) flowLost(id wire.FlowID) {
 	for aor := range r.flows.take(id) {
 		r.loseFlow(aor, func(b *location.Binding) bool { return b.Flow == id && b.DependsOnFlow() })
-		r.seek(aor, id)
 	}
 }
 

@@ -34,7 +34,6 @@ type world struct {
 	branch   int
 	changed  func(aor wire.AOR, before, after []location.Binding, why location.Reason)
 	find     func(id wire.FlowID) (transport.Flow, bool)
-	dial     func(hop wire.Hop) (transport.Flow, error)
 }
 
 // The server listens here, and on localhost.
@@ -48,9 +47,6 @@ func (w *world) ServeSIP(tx *transaction.Server) error { return w.reg.ServeSIP(t
 
 // Find finds what find knows; nobody is kept in reach where that is nil.
 func (w *world) Find(id wire.FlowID) (transport.Flow, bool) { return w.find(id) }
-
-// Dial connects to where dial does.
-func (w *world) Dial(hop wire.Hop) (transport.Flow, error) { return w.dial(hop) }
 
 // HA1 knows alice, bob and carol; their passwords are their names. Carol is in the other domain.
 func (w *world) HA1(name, realm string) (string, string, bool) {

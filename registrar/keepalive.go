@@ -19,10 +19,9 @@ import (
 // None of this prolongs a registration, nor does anything else that arrives but a REGISTER with credentials: so nobody keeps a phone registered by
 // sending in its name.
 
-// Network finds the flow to a phone, or opens one.
+// Network finds the flow to a phone.
 type Network interface {
 	Find(id wire.FlowID) (transport.Flow, bool)
-	Dial(hop wire.Hop) (transport.Flow, error)
 }
 
 // keepAlive is a wheel of one slot for each second of the interval. A flow is in it once, however many addresses and refreshes it carries.
@@ -138,7 +137,7 @@ func (r *Registrar) pinged(aor wire.AOR, id wire.FlowID) *location.Binding {
 	return nil
 }
 
-// appendPing writes an OPTIONS. One that is sent once needs no transaction: its response matches none and is dropped.
+// appendPing writes an OPTIONS that is sent once and needs no transaction: its response matches none and is dropped.
 func appendPing(dst []byte, flow transport.Flow, contact wire.URI, domain string) []byte {
 	uri := strings.TrimSuffix(contact.Raw, contact.Headers)
 	branch := wire.NewBranch()

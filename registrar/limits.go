@@ -52,10 +52,6 @@ const (
 	// maxWatched flows are watched: 4,000 keep-alives a second. Of more than that nobody notices that they are dead until a call does. 250 bytes each.
 	maxWatched = 100_000
 
-	// maxSought phones whose connection has ended are asked at a time whether they still listen: a kilobyte each, and 32 s at most. Of more than that nobody notices that they are gone until
-	// they are called.
-	maxSought = 1000
-
 	// firstPort is the lowest port at which a phone may ask to be called directly. Below are the services of other programs.
 	firstPort = 1024
 )

@@ -3,7 +3,6 @@ package registrar
 import (
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -87,8 +86,6 @@ type Registrar struct {
 	pings keepAlive
 	watch flowWatch
 	date  date
-
-	sought atomic.Int64 // phones that are asked whether they are still there
 }
 
 // New makes a registrar.

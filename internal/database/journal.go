@@ -18,7 +18,7 @@ var (
 // Journal writes what happens beside the registrations: events, phones that come and go, and the state of subscriptions. Callers never wait: one goroutine writes what has gathered in one
 // transaction, so that registrations, which use the same file, are held up by few commits and short ones.
 //
-// Events are written after the fact: a crash loses those of the last eventGather at most. Phones are in no hurry: what lists them has them written first, and after a crash
+// Events are written after the fact: a crash loses those of the last eventGather at most. Phones that come are in no hurry: what lists them has them written first, and after a crash
 // the bindings and the feed know them. A subscription is told when it is on disk.
 type Journal struct {
 	db     *DB

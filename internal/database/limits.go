@@ -58,7 +58,7 @@ const (
 	// maxWaitingPhones may wait, half of them for phoneGather.
 	maxCommittedPhones, maxWaitingPhones, phoneRows = 512, 1 << 14, 64
 
-	// phoneGather is how long phones wait: when all of them come at once, after a power cut, their registrations go first.
+	// phoneGather is how long phones that come wait: when all of them come at once, after a power cut, their registrations go first.
 	phoneGather = 30 * time.Second
 
 	// maxPhones of an address are remembered, the longest gone is forgotten first: nobody has more, and who makes up instances fills no disk.

@@ -32,11 +32,13 @@ func (j *Journal) Sighted(p Phone) {
 		return
 	}
 	j.phones = append(j.phones, p)
-	switch len(j.phones) {
-	case 1:
-		j.writePhonesIn(phoneGather)
-	case maxWaitingPhones / 2:
+	switch {
+	case !p.Gone.IsZero(): // with its event, which a crash must not leave alone
+		j.writePhonesIn(eventGather)
+	case len(j.phones) == maxWaitingPhones/2:
 		j.writePhonesIn(0)
+	case len(j.phones) == 1:
+		j.writePhonesIn(phoneGather)
 	}
 }
 
