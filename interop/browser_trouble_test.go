@@ -27,9 +27,10 @@ func TestPhonePageTrouble(t *testing.T) {
 	alice.sees("Ready")
 
 	// The microphone is refused, missing, or in use: the call does not begin, and the reason is one that helps.
-	for name, want := range map[string]string{
-		"NotAllowedError": "This page may not use your microphone.", "NotFoundError": "No microphone was found.", "NotReadableError": "The microphone is used by another program.",
+	for _, tt := range [][2]string{ // the last of them stays
+		{"NotAllowedError", "This page may not use your microphone."}, {"NotFoundError", "No microphone was found."}, {"NotReadableError", "The microphone is used by another program."},
 	} {
+		name, want := tt[0], tt[1]
 		alice.js(fmt.Sprintf(`(() => { window.lend ??= navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 			navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('no', %q); }; })()`, name))
 		alice.types("#to", "echo")
