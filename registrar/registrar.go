@@ -136,7 +136,7 @@ type registration struct {
 	door     door
 }
 
-// registrations are those that nobody works at: half a kilobyte each, twice for every refresh.
+// registrations are those that nobody works at: more than a kilobyte each, twice for every refresh.
 var registrations = sync.Pool{New: func() any { return new(registration) }}
 
 // end is the last that happens to a registration.
