@@ -34,7 +34,7 @@ func (s *signer) signFlow(dst []byte, flow wire.FlowID) []byte {
 	raw := append(room[:0], edgeTokenVersion)
 	raw = leg{flow: flow}.append(raw[:1+macSize])
 	s.mac(raw[1:], raw[1+macSize:], "", "") // no dialog has neither Call-ID nor tag
-	return encoding.AppendEncode(dst, raw)
+	return wire.UserText.AppendEncode(dst, raw)
 }
 
 // verifyFlow reads a token of signFlow.
@@ -43,7 +43,7 @@ func (s *signer) verifyFlow(text string) (flow wire.FlowID, ok bool) {
 	if len(text) > maxTokenText {
 		return flow, false
 	}
-	n, err := encoding.Decode(room[:], []byte(text))
+	n, err := wire.UserText.Decode(room[:], []byte(text))
 	if err != nil || n <= 1+macSize || room[0] != edgeTokenVersion {
 		return flow, false
 	}
@@ -56,7 +56,7 @@ func (s *signer) verifyFlow(text string) (flow wire.FlowID, ok bool) {
 
 // looksLikeEdgeToken tells a token, good or forged, from the user part of an ordinary URI.
 func looksLikeEdgeToken(user string) bool {
-	if len(user) < encoding.EncodedLen(1+macSize+1) || user[0] != 'A' || !encoded(user) {
+	if len(user) < wire.UserText.EncodedLen(1+macSize+1) || user[0] != 'A' || !wire.IsUserText(user) {
 		return false
 	}
 	return user[1] >= 'w' && user[1] <= 'z' || user[1] < 'A' || user[1] == '_'

@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/base64"
 	"encoding/binary"
 	"hash"
 	"net/netip"
@@ -56,8 +55,6 @@ const (
 	remoteIP6 = 0x10
 	localIP6  = 0x20
 )
-
-var encoding = base64.RawURLEncoding.Strict()
 
 // signer makes and checks tokens. Safe for concurrent use.
 type signer struct {
@@ -120,7 +117,7 @@ func (s *signer) sign(dst []byte, t token, callID, callerTag string) []byte {
 	raw = t.caller.append(raw)
 	raw = t.callee.append(raw)
 	s.mac(raw[1:], raw[1+macSize:], callID, callerTag)
-	return encoding.AppendEncode(dst, raw)
+	return wire.UserText.AppendEncode(dst, raw)
 }
 
 // verify reads a token. ok is false for one that we did not sign for this Call-ID and a caller with one of the two tags. fromCaller tells
@@ -130,7 +127,7 @@ func (s *signer) verify(text, callID, fromTag, toTag string) (t token, fromCalle
 	if len(text) > maxTokenText || !looksLikeToken(text) {
 		return token{}, false, false
 	}
-	n, err := encoding.Decode(room[:], []byte(text))
+	n, err := wire.UserText.Decode(room[:], []byte(text))
 	if err != nil || n < minToken || room[0] != tokenVersion {
 		return token{}, false, false
 	}
@@ -179,22 +176,10 @@ func equalMAC(a, b []byte) bool { return subtle.ConstantTimeCompare(a, b) == 1 }
 
 // looksLikeToken tells a token, good or forged, from the user part of an ordinary URI: by its length, its version byte and its alphabet.
 func looksLikeToken(user string) bool {
-	if len(user) < encoding.EncodedLen(minToken) || user[0] != 'A' || user[1] < 'g' || user[1] > 'v' {
+	if len(user) < wire.UserText.EncodedLen(minToken) || user[0] != 'A' || user[1] < 'g' || user[1] > 'v' {
 		return false
 	}
-	return encoded(user)
-}
-
-// encoded tells whether all of s is of the alphabet that tokens are written in.
-func encoded(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
-		default:
-			return false
-		}
-	}
-	return true
+	return wire.IsUserText(user)
 }
 
 // append writes the flow of a leg of ours.

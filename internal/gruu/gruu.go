@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base32"
-	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"strings"
@@ -86,11 +85,8 @@ func (k *keyed) cmac() {
 	k.block.Encrypt(k.sum[:], k.sum[:])
 }
 
-// Base 32, because a URI parameter is compared without case (RFC 3261, 19.1.4); base 64 for the user part, which is compared with it.
-var (
-	params = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-	users  = base64.RawURLEncoding.Strict()
-)
+// Base 32, because a URI parameter is compared without case (RFC 3261, 19.1.4). The user part is compared with it: wire.UserText.
+var params = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 const (
 	publicSize = idSize + sealSize
@@ -198,7 +194,7 @@ func (m *Maker) appendTemporary(k *keyed, dst []byte, aor wire.AOR, id ID, epoch
 	k.mac(raw[:ivSize], 't', aor.Host, string(plain))
 	m.cover(k, plain, raw[:ivSize])
 	dst = append(dst, "sip:"...)
-	dst = users.AppendEncode(dst, raw[:])
+	dst = wire.UserText.AppendEncode(dst, raw[:])
 	dst = append(append(dst, '@'), aor.Host...)
 	return append(dst, ";gr"...), true
 }
@@ -247,10 +243,10 @@ func (m *Maker) openPublic(gr string, aor wire.AOR) (t Target, ok bool) {
 
 func (m *Maker) openTemporary(aor wire.AOR) (t Target, ok bool) {
 	var raw [sealedSize]byte
-	if len(aor.User) != users.EncodedLen(sealedSize) {
+	if len(aor.User) != wire.UserText.EncodedLen(sealedSize) {
 		return t, false
 	}
-	if _, err := users.Decode(raw[:], []byte(aor.User)); err != nil {
+	if _, err := wire.UserText.Decode(raw[:], []byte(aor.User)); err != nil {
 		return t, false
 	}
 	k := m.macs.Get().(*keyed)

@@ -183,7 +183,7 @@ func TestCMAC(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	m := maker(f, 1)
 	f.Add("alice", public(m, alice, instance))
-	f.Add(strings.Repeat("A", users.EncodedLen(sealedSize)), "sip:x@example.org;gr")
+	f.Add(strings.Repeat("A", wire.UserText.EncodedLen(sealedSize)), "sip:x@example.org;gr")
 	f.Fuzz(func(t *testing.T, user, text string) {
 		u, err := wire.ParseURI(text)
 		if err != nil {

@@ -6,19 +6,20 @@ import "strings"
 type class uint16
 
 const (
-	isDigit  class = 1 << iota
-	isHex          // HEXDIG
-	isToken        // token
-	isWord         // word, and what phones put into a Call-ID beyond it: every visible character
-	isValue        // value of a header parameter: token, host, and what phones put there unquoted
-	isUser         // unreserved, user-unreserved, and "#", which phones dial
-	isPass         // password
-	isParam        // paramchar
-	isHName        // hname and hvalue
-	isHost         // host name, and "_", which is in use
-	isScheme       // scheme
-	isOpaque       // the rest of an absoluteURI
-	isText         // unquoted display name: token, and UTF-8 as phones send it
+	isDigit    class = 1 << iota
+	isHex            // HEXDIG
+	isToken          // token
+	isWord           // word, and what phones put into a Call-ID beyond it: every visible character
+	isValue          // value of a header parameter: token, host, and what phones put there unquoted
+	isUser           // unreserved, user-unreserved, and "#", which phones dial
+	isPass           // password
+	isParam          // paramchar
+	isHName          // hname and hvalue
+	isHost           // host name, and "_", which is in use
+	isScheme         // scheme
+	isOpaque         // the rest of an absoluteURI
+	isText           // unquoted display name: token, and UTF-8 as phones send it
+	isUserText       // UserText
 )
 
 var classes = buildClasses()
@@ -46,6 +47,7 @@ func buildClasses() (t [256]class) {
 	add(isHost, alnum+"-._")
 	add(isScheme, alnum+"+-.")
 	add(isOpaque, unreserved+";/?:@&=+$,#[]")
+	add(isUserText, userText)
 	for c := 0x21; c < 0x7f; c++ {
 		t[c] |= isWord
 		if !strings.ContainsRune(`",;<>\`, rune(c)) {

@@ -134,3 +134,18 @@ func TestProto(t *testing.T) {
 		t.Error("Proto")
 	}
 }
+
+// What UserText writes is a user part as it stands, and no header field to those who look for one everywhere in a message.
+func TestUserText(t *testing.T) {
+	for x := range 256 {
+		text := UserText.EncodeToString([]byte{byte(x), byte(x), byte(x)})
+		if strings.Contains(text, "C") || !IsUserText(text) || !all(text, isUser) {
+			t.Errorf("%02x is written %q", x, text)
+		}
+	}
+	for text, is := range map[string]bool{"": false, "abcC": false, "ab=": false, "a.B-_9": true} {
+		if IsUserText(text) != is {
+			t.Errorf("IsUserText(%q) is not %v", text, is)
+		}
+	}
+}
