@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/dtls/v3"
 	"github.com/pion/srtp/v3"
 
 	"signalbox/internal/wire"
@@ -43,7 +42,6 @@ type browser struct {
 	remoteUfrag string
 	print       string // fingerprint the peer's certificate must have
 	active      bool   // we begin the handshake
-	conn        *dtls.Conn
 	keys        *keys
 }
 
@@ -94,7 +92,7 @@ func (b *browser) apply(m *sdp.Media) {
 	b.mu.Lock()
 	b.remoteUfrag, b.print = m.Ufrag, m.Fingerprint
 	// RFC 8842, 5.3: the answer decides; we answer passive wherever we may.
-	if b.conn == nil {
+	if b.keys == nil {
 		b.active = m.Setup == "passive"
 	}
 	b.mu.Unlock()

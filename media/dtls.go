@@ -147,6 +147,8 @@ func (b *browser) verify(chain [][]byte) error {
 }
 
 func (b *browser) handshake(f *flight, active bool) {
+	b.e.handshakes.begin()
+	defer b.e.handshakes.end()
 	conn, err := b.negotiate(f, active)
 	if report := b.e.config.Metrics.Handshake; report != nil {
 		report(err != nil)
@@ -245,7 +247,7 @@ func (b *browser) takeKeys(conn *dtls.Conn, active bool) error {
 		return err
 	}
 	b.mu.Lock()
-	b.keys, b.conn = keys, conn
+	b.keys = keys
 	b.mu.Unlock()
 	if !b.closed.Load() {
 		b.decipher.Store(in)

@@ -75,6 +75,8 @@ type Engine struct {
 	browsers map[string]*browser // by our user name fragment
 	guests   guests
 
+	handshakes handshakes
+
 	past  traffic // of calls that are over
 	known Traffic // what was told last
 
@@ -104,6 +106,7 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{
 		config: c, log: c.Logger, began: time.Now(), origin: relay.NewOrigin(),
 		sessions: map[session]struct{}{}, browsers: map[string]*browser{}, stop: make(chan struct{}),
+		handshakes: handshakes{release: debug.FreeOSMemory},
 	}
 	e.ports.Range = c.Ports
 	if e.log == nil {

@@ -34,6 +34,10 @@ const (
 	// that follows is SRTP. Retransmission timers are at 16 s by then. RFC 6347
 	keepDTLS = 20 * time.Second
 
+	// releaseAfter is how many handshakes are worth a run of the garbage collector, and releaseEvery how often at most they may cause one: a million bindings take it a second.
+	releaseAfter = 32
+	releaseEvery = time.Minute
+
 	// keyframeEvery bounds requests for a new picture: each costs the sender as much as a second of video.
 	keyframeEvery = 500 * time.Millisecond
 
