@@ -1,70 +1,50 @@
 package transport
 
 import (
+	"runtime"
 	"testing"
-	"time"
+
+	"signalbox/internal/nap"
+	"signalbox/internal/wire"
 )
 
-// Datagrams gather while naps find several of them, and fewer come at no time because of it: a few clients that wait for each answer are not made to wait.
-func TestGather(t *testing.T) {
-	for _, tt := range []struct {
-		name    string
-		rate    int // datagrams a second that come by themselves
-		clients int // others send the next when the last was answered, after half a millisecond
-		want    bool
-	}{
-		{"few", 300, 0, false},
-		{"enough", 500, 0, true},
-		{"many", 20_000, 0, true},
-		{"one client waits", 0, 1, false},
-		{"four clients wait", 0, 4, false},
-		{"a crowd waits", 0, 64, false},
-		{"few, and a client waits", 300, 1, false},
-		{"many, and a client waits", 5000, 1, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			var g gather
-			begin := time.Unix(1_800_000_000, 0)
-			at, sent, awake := begin, 0, time.Duration(0)
-			const long = 20 * time.Second
-			for at.Sub(begin) < long {
-				step := time.Millisecond / 2
-				if g.on {
-					step = g.time
-				} else {
-					awake += step
-				}
-				at = at.Add(step)
-				due := int(at.Sub(begin).Seconds() * float64(tt.rate))
-				g.came += due - sent + tt.clients
-				sent = due
-				g.next(func() time.Time { return at })
-			}
-			if gathered := awake < long/10; gathered != tt.want || !gathered && awake < long*8/10 {
-				t.Errorf("awake %v of %v", awake, long)
-			}
-		})
-	}
-}
-
-// It ends when nothing comes any more.
-func TestGatherEnds(t *testing.T) {
-	var g gather
-	at := time.Unix(1_800_000_000, 0)
-	now := func() time.Time { return at }
-	for i := 0; !g.on; i++ {
-		if at = at.Add(time.Millisecond / 4); i > 1000 {
-			t.Fatal("4,000 a second do not gather")
+// A reader that finds batch after batch full has no time for a nap, but the poller is left in peace all the same: it would be woken by each datagram that comes meanwhile.
+func TestGatherFullBatches(t *testing.T) {
+	var (
+		s             *udpSocket
+		came          int
+		begun, queued = make(chan struct{}), make(chan struct{})
+		on            = make(chan bool, 1)
+	)
+	r := &recorder{answer: func(Flow, *wire.Request) {
+		switch came++; came { // the reader's goroutine
+		case 1:
+			close(begun)
+			<-queued
+		case 2: // of the first full batch
+			s.gather = nap.Gather{Pace: nap.Pace{Longest: gatherPace.Shortest, Shortest: gatherPace.Shortest, Look: 1}}
+		case 2 + udpBatch:
+			on <- s.gather.On()
 		}
-		g.came++
-		g.next(now)
+	}}
+	tr, err := New(Config{UDP: []string{"127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
 	}
-	naps := 0
-	for ; g.on; naps++ {
-		at = at.Add(g.time)
-		g.next(now)
+	defer tr.Close(t.Context())
+	s = tr.udp[0].sockets[0]
+	for _, other := range tr.udp[0].sockets[1:] {
+		other.fd.close() // the kernel spreads sources over the rest
 	}
-	if naps > int(gatherLook/gatherShort) {
-		t.Errorf("%d naps after the last datagram", naps)
+	tr.Start(r)
+	phone := dialPhone(t, "udp", addr(tr, 0))
+	phone.say(request(phone.via(""), "first"))
+	<-begun
+	for range 3 * udpBatch {
+		phone.say(request(phone.via(""), "more"))
+	}
+	close(queued)
+	if want := runtime.GOMAXPROCS(0) > 1; <-on != want {
+		t.Error("the poller hears of every datagram")
 	}
 }

@@ -33,15 +33,6 @@ const (
 	maxErrors = 64
 	// maxBounces is how often a datagram is tried again because sending it only reported the fate of an earlier one.
 	maxBounces = 4
-	// gatherTime is how long datagrams gather at most: nobody hears it in a call's set-up, and Timer A is sixty times longer. It must find gatherWorth of them to be
-	// worth while, so it happens from 375 datagrams a second on. From 3,000 a second on it is as long as gatherEnough take to come, but not below gatherShort, what a nap takes anyway.
-	gatherTime   = 8 * time.Millisecond
-	gatherShort  = time.Millisecond
-	gatherWorth  = 3
-	gatherEnough = 24
-	// gatherLook is over how long the rate is taken; if its naps do not find enough they end for gatherPause.
-	gatherLook  = 64 * time.Millisecond
-	gatherPause = time.Second
 	// lookAgain is how long a full socket is waited for before we look whether it was closed.
 	lookAgain = 100 * time.Millisecond
 	// largeRequest bytes go over UDP at most, and mtuReserve less than the path's MTU: the response is larger than its request (RFC 3261, 18.1.1).

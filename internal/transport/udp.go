@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"signalbox/internal/nap"
 	"signalbox/internal/wire"
 )
 
@@ -25,7 +26,7 @@ type udpSocket struct {
 	fd     *udpFD
 	queue  *udpQueue
 	lag    lag
-	gather gather
+	gather nap.Gather
 }
 
 func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
@@ -41,7 +42,7 @@ func newUDPListener(t *Transport, conns []*net.UDPConn) (*udpListener, error) {
 			return nil, err
 		}
 		drop := func(why Reason) { t.dropped(wire.UDP, why) }
-		l.sockets = append(l.sockets, &udpSocket{l: l, fd: fd, queue: newUDPQueue(fd.raw, drop, t.lost)})
+		l.sockets = append(l.sockets, &udpSocket{l: l, fd: fd, queue: newUDPQueue(fd.raw, drop, t.lost), gather: nap.Gather{Pace: gatherPace}})
 	}
 	return l, nil
 }
@@ -108,8 +109,12 @@ func (s *udpSocket) read() {
 					return !wouldBlock(err)
 				}
 				s.handle(batch, n)
-				s.gather.came += n
-				if n < udpBatch && !s.rest() {
+				s.gather.Came(n)
+				if n == udpBatch {
+					if !s.gather.On() {
+						s.gathers() // there is more, and no time for a nap; but the poller need not hear of each
+					}
+				} else if !s.rest() {
 					return false
 				}
 			}

@@ -24,13 +24,4 @@ const (
 
 	// linger is how long a descriptor outlives its socket: far longer than anybody takes from looking at it to the end of a system call.
 	linger = 500 * time.Millisecond
-
-	// gatherTime is how long datagrams gather: jitter that no receiver of audio notices, whose buffers begin at 20 ms. It must find gatherWorth of them to be worth
-	// that: 15 calls bring so many.
-	gatherTime  = 2 * time.Millisecond
-	gatherWorth = 3
-
-	// gatherLook is over how long the rate is taken; if that is too low, gathering ends for gatherPause.
-	gatherLook  = 64 * time.Millisecond
-	gatherPause = time.Second
 )
