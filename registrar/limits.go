@@ -52,6 +52,11 @@ const (
 	// maxWatched flows are watched: 4,000 keep-alives a second. Of more than that nobody notices that they are dead until a call does. 250 bytes each.
 	maxWatched = 100_000
 
+	// maxReplaced registrations that were replaced by another device's are remembered, 300 bytes each, and each for replacedFor after its phone last tried to refresh it:
+	// phones that are refused try again within an hour.
+	maxReplaced = 50_000
+	replacedFor = 24 * time.Hour
+
 	// firstPort is the lowest port at which a phone may ask to be called directly. Below are the services of other programs.
 	firstPort = 1024
 )

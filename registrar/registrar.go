@@ -86,6 +86,8 @@ type Registrar struct {
 	pings keepAlive
 	watch flowWatch
 	date  date
+
+	replaced replaced
 }
 
 // New makes a registrar.

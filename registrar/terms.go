@@ -170,17 +170,31 @@ func (g *registration) limitDevices(now, after []location.Binding) ([]location.B
 	case g.terms.multi == policy.One && count > 1:
 		return nil, wire.Errorf(403, "Logged In On Another Device", "registrar: %s has %d devices", g.aor, count)
 	case g.terms.multi == policy.AutoLogout:
-		var left []location.Binding
-		for i := range after {
-			if !sameDevice(now, &after[i]) {
-				left = append(left, after[i])
-			}
-		}
-		return left, nil
+		return g.replaceDevices(now, after)
 	case g.terms.devices > 0 && count > g.terms.devices:
 		return nil, wire.Errorf(403, "Too Many Devices", "registrar: %s has %d devices", g.aor, count)
 	}
 	return after, nil
+}
+
+// replaceDevices logs the user out where this REGISTER is not from, unless it only refreshes what was itself replaced.
+func (g *registration) replaceDevices(now, after []location.Binding) (left []location.Binding, err error) {
+	for i := range after {
+		if !sameDevice(now, &after[i]) {
+			left = append(left, after[i])
+		}
+	}
+	for i := range now {
+		if now[i].CallID != g.req.CallID && g.replaced.has(g.aor, g.req.CallID) {
+			return nil, wire.Errorf(403, "Logged In On Another Device", "registrar: %s has been logged out here by another device", g.aor)
+		}
+	}
+	for i := range now {
+		if now[i].CallID != g.req.CallID {
+			g.replaced.add(g.aor, now[i].CallID)
+		}
+	}
+	return left, nil
 }
 
 // sameDevice tells whether one of the bindings is on the same device.
