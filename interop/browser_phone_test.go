@@ -213,16 +213,43 @@ func TestPhonePage(t *testing.T) {
 	alice.sees("On hold")
 	alice.press("Resume")
 	bob.sees("Connected")
+	alice.js("(() => { for (const on of [true, false, true]) " + phone + ".hold(on); })()") // pressed faster than it can be negotiated
+	bob.sees("alice has put you on hold")
+	alice.js("(() => { for (const on of [false, true, false]) " + phone + ".hold(on); })()")
+	bob.sees("Connected")
+	alice.until("!" + phone + ".call.held")
 	bob.until(phone + ".call.grade === 'good'")
 
 	alice.press("Message")
+	alice.until(`(() => { // beside the call, and all of it
+		const [call, chat] = ['.left', '.chat'].map(e => document.querySelector(e).getBoundingClientRect());
+		return chat.left > call.right && chat.width > 300 && chat.bottom <= innerHeight;
+	})()`)
 	alice.types("#text", "Can you hear me?")
 	alice.press("Send")
 	bob.sees("Can you hear me?")
 	bob.types("#text", "Yes, loud and clear 👍")
 	bob.press("Send")
 	alice.sees("Yes, loud and clear 👍")
+	for _, text := range []string{"A word that breaks no page: " + strings.Repeat("Donaudampfschiff", 12), "<b>not bold</b>", "Number four", "Number five", "Number six", "Number seven"} {
+		bob.types("#text", text)
+		bob.press("Send")
+		alice.sees(text)
+	}
+	bob.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth") // nothing sticks out
 	bob.shoot("chat")
+	if err := chromedp.Do(bob.ctx, chromedp.EmulateViewport(390, 780)); err != nil {
+		t.Fatal(err)
+	}
+	bob.press("Messages")
+	bob.until(`(() => { // the newest is in sight
+		const [list, last] = ['.bubbles', '.bubbles li:last-child'].map(e => document.querySelector(e).getBoundingClientRect());
+		return list.height > 200 && last.bottom <= list.bottom;
+	})()`)
+	bob.shoot("chat-alone")
+	if err := chromedp.Do(bob.ctx, chromedp.EmulateViewport(1180, 780)); err != nil {
+		t.Fatal(err)
+	}
 
 	bob.press("Hang up")
 	bob.sees("Call ended.")

@@ -19,6 +19,7 @@ export class Line extends EventTarget {
   relayOnly = false;
   #ua;
   #session;
+  #negotiating = null; // the session, while hold is being negotiated
   #sound = new Audio();
   #tone = () => {};
 
@@ -98,8 +99,16 @@ export class Line extends EventTarget {
   }
 
   hold(on) {
-    const done = () => this.#change({held: on});
-    if (on ? this.#session.hold({}, done) : this.#session.unhold({}, done)) this.#change({held: on});
+    this.#change({held: on});
+    this.#negotiateHold(this.#session);
+  }
+
+  // One negotiation at a time: what is pressed meanwhile waits for its end. JsSIP would begin another.
+  #negotiateHold(session) {
+    if (!session || session !== this.#session || session === this.#negotiating || session.isOnHold().local === this.call.held) return;
+    const again = () => { this.#negotiating = null; this.#negotiateHold(session); };
+    if (this.call.held ? session.hold({}, again) : session.unhold({}, again)) this.#negotiating = session;
+    else setTimeout(() => this.#negotiateHold(session), 100); // the other side is at it
   }
 
   digit(key) {

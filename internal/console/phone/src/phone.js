@@ -141,15 +141,19 @@ class Phone extends LitElement {
 
   toggleKeypad() { this.keypadOpen = !this.keypadOpen; this.requestUpdate(); }
 
+  show(view) {
+    this.view = view;
+    if (view === 'chat' && this.partner) this.line.read(this.partner);
+    this.requestUpdate();
+    this.#scroll();
+  }
+
   openChat(to) {
     const who = this.line.address(to);
     if (!who) { this.#say('Type whom to write to: a name, or an address such as bob@example.org.'); return false; }
     this.partner = who;
-    this.view = 'chat';
-    this.line.read(who);
-    this.requestUpdate();
+    this.show('chat');
     this.updateComplete.then(() => this.querySelector('#text')?.focus());
-    this.#scroll();
     return true;
   }
 
@@ -234,13 +238,13 @@ class Phone extends LitElement {
         ${line.trouble ? html`<p class="notice">${line.trouble}</p>` : nothing}
         ${this.notice ? html`<p class="notice">${this.notice}</p>` : nothing}
       </div>
-      <main class="columns ${this.view}">
+      <main class="columns only-${this.view}">
         <div class="left">${line.call ? callCard(this) : dialer(this)}</div>
         <div class="right">${chatView(this)}</div>
       </main>
       <nav class="tabs" aria-label="Views">
-        <button aria-current=${this.view === 'phone' ? 'page' : nothing} @click=${() => { this.view = 'phone'; this.requestUpdate(); }}>${icons.call}<span>Phone</span></button>
-        <button aria-current=${this.view === 'chat' ? 'page' : nothing} @click=${() => { this.view = 'chat'; this.requestUpdate(); }}>${icons.chat}<span>Messages</span>${unread ? html`<span class="count">${unread}</span>` : nothing}</button>
+        <button aria-current=${this.view === 'phone' ? 'page' : nothing} @click=${() => this.show('phone')}>${icons.call}<span>Phone</span></button>
+        <button aria-current=${this.view === 'chat' ? 'page' : nothing} @click=${() => this.show('chat')}>${icons.chat}<span>Messages</span>${unread ? html`<span class="count">${unread}</span>` : nothing}</button>
       </nav>
       ${soundDialog(this)}`;
   }
