@@ -22,6 +22,11 @@ type ended struct {
 	callID string
 }
 
+// copy keeps no message in memory.
+func (e ended) copy() ended {
+	return ended{wire.AOR{User: strings.Clone(e.aor.User), Host: strings.Clone(e.aor.Host)}, strings.Clone(e.callID)}
+}
+
 func (r *replaced) add(aor wire.AOR, callID string) {
 	now := time.Now()
 	r.mu.Lock()
@@ -39,7 +44,7 @@ func (r *replaced) add(aor wire.AOR, callID string) {
 	if r.until == nil {
 		r.until = map[ended]time.Time{}
 	}
-	r.until[ended{aor, strings.Clone(callID)}] = now.Add(replacedFor)
+	r.until[ended{aor, callID}.copy()] = now.Add(replacedFor)
 }
 
 // has tells whether that registration was replaced, and remembers it for longer: its phone still tries.
@@ -56,6 +61,6 @@ func (r *replaced) has(aor wire.AOR, callID string) bool {
 		delete(r.until, e)
 		return false
 	}
-	r.until[e] = now.Add(replacedFor)
+	r.until[e.copy()] = now.Add(replacedFor)
 	return true
 }
