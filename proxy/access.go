@@ -6,6 +6,7 @@ import (
 
 	"github.com/emiago/sipgo/sip"
 
+	"signalbox/internal/auth"
 	"signalbox/internal/wire"
 )
 
@@ -102,6 +103,8 @@ func (c *call) dropCredentials(req *wire.Request, name string) {
 		realm, local := credentialsRealm(h.Value())
 		if local {
 			_, local = c.p.Domains.Domain(realm)
+		} else {
+			local = auth.IsSessionToken(h.Value())
 		}
 		if !local {
 			others = append(others, h.Value())

@@ -33,6 +33,7 @@ func (g *registration) describe(res *wire.Response, bindings []location.Binding,
 	if g.identity.Info != "" {
 		wire.Add(res, "Authentication-Info", g.identity.Info) // RFC 7616, 3.5
 	}
+	g.answerSession(res, bindings, now)
 	wire.Add(res, "Date", g.date.at(now))
 }
 

@@ -15,6 +15,7 @@ const (
 	knowsGRUU
 	hasPath
 	hasRequire
+	wantsSession
 )
 
 // supported are the option-tags that a REGISTER may require: RFC 3327, 5.3; RFC 5626, 6; RFC 5627, 5.1; RFC 3840, 6. Feature tags need nothing but to be kept.
@@ -82,6 +83,8 @@ func (g *registration) noteSupported(value string) {
 			g.options |= knowsOutbound
 		case strings.EqualFold(tag, "gruu"):
 			g.options |= knowsGRUU
+		case strings.EqualFold(tag, "session-token"):
+			g.options |= wantsSession
 		}
 	}
 }

@@ -55,6 +55,7 @@ type Config struct {
 	Timers  *transaction.Owner
 	Layer   Layer
 
+	Tokens Tokens                // for phones that ask for one; nil: none are given out
 	Logins Logins                // devices that somebody added, and who is on them; nil: there are none
 	Policy func() *policy.Policy // the one that holds now; nil: none
 

@@ -111,6 +111,7 @@ func newCore(p parts) (*core, error) {
 			_, domain := p.domains.Domain(host)
 			return domain || p.network.IsLocal(host, port)
 		},
+		Lasts: func(s auth.Session) bool { return registrar.Lasts(p.bindings, s) },
 	})
 	if err != nil {
 		return nil, err
@@ -149,6 +150,7 @@ func newCore(p parts) (*core, error) {
 		Location:       p.bindings,
 		Local:          p.network,
 		Logins:         c.logins,
+		Tokens:         verifier,
 		Policy:         p.policy.get,
 		MinExpires:     p.config.limits.minExpires(),
 		DefaultExpires: p.config.limits.defaultExpires(),

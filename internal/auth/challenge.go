@@ -27,6 +27,12 @@ func (s Scope) credentials() string {
 	return [...]string{"Authorization", "Proxy-Authorization"}[s]
 }
 
+// credentialsIn tells whether a header field of that name has credentials for the scope.
+func (s Scope) credentialsIn(name string) bool {
+	want := s.credentials()
+	return len(name) == len(want) && strings.EqualFold(name, want)
+}
+
 // why a request is challenged, for the log.
 var (
 	errNone   = errors.New("auth: no credentials")

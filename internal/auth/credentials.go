@@ -39,11 +39,11 @@ const (
 	pRequired = pUsername | pRealm | pNonce | pURI | pResponse
 )
 
-// find returns the credentials for our realm in the header fields of that name. ok is false if there are none: other schemes and other
+// find returns the credentials for our realm in the header fields of a scope. ok is false if there are none: other schemes and other
 // realms are for others (RFC 3261, 22.3). Two for one realm would be two users, to two readers.
-func find(req *wire.Request, name, realm string) (c credentials, ok bool, err error) {
+func find(req *wire.Request, scope Scope, realm string) (c credentials, ok bool, err error) {
 	for _, h := range req.Headers() {
-		if len(h.Name()) != len(name) || !strings.EqualFold(h.Name(), name) {
+		if !scope.credentialsIn(h.Name()) {
 			continue
 		}
 		rest, digest := cutScheme(h.Value())

@@ -10,6 +10,9 @@ const (
 	// maxHeader is the most bytes of credentials. A Digest response of a phone has 200 to 400.
 	maxHeader = 4 << 10
 
+	// maxToken is the most bytes of a session token: names of users and domains are shorter than 256.
+	maxToken = 2 << 10
+
 	// maxParams is the most parameters of one Digest response: RFC 7616, 3.4 defines 11.
 	maxParams = 32
 

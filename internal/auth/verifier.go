@@ -30,6 +30,9 @@ type Config struct {
 	// address they send to in place of the Request-URI. nil: none is accepted.
 	Ours func(host string, port int) bool
 
+	// Lasts tells whether the login that a session token was given out for is still there. nil: no session token is believed.
+	Lasts func(Session) bool
+
 	Failed func(user, source string) // a wrong password was seen; nil is silent
 }
 
@@ -52,6 +55,7 @@ type Verifier struct {
 	mint     *mint
 	used     used
 	throttle *throttle
+	sessions *sessions
 	nobody   [2]string // HA1 of a user that does not exist, by algorithm
 }
 
@@ -64,6 +68,10 @@ func NewVerifier(c Config) (*Verifier, error) {
 		c.Nonce = NonceLife
 	}
 	v := &Verifier{config: c, mint: newMint(c.Key, c.Nonce), throttle: newThrottle()}
+	var err error
+	if v.sessions, err = newSessions(c.Key, c.Users); err != nil {
+		return nil, err
+	}
 	for alg := range v.nobody {
 		b := make([]byte, algorithm(alg).size()/2)
 		rand.Read(b) // never fails
@@ -84,9 +92,14 @@ type Identity struct {
 // ask for, 503 with Retry-After for a source that failed too often (it heals by itself, where a 403 makes phones give up for good:
 // RFC 3261, 21.4.4). A request that it accepted once is not accepted again (RFC 7616, 5.5).
 func (v *Verifier) Verify(req *wire.Request, scope Scope, realm string, from wire.FlowID) (Identity, *wire.Error) {
-	c, ok, err := find(req, scope.credentials(), realm)
+	c, ok, err := find(req, scope, realm)
 	if err != nil {
 		return Identity{}, &wire.Error{Code: 400, Reason: "Bad Credentials", Err: err}
+	}
+	if !ok {
+		if id, shown, refused := v.bySession(req, scope, realm, from); shown {
+			return id, refused
+		}
 	}
 	// RFC 8760, 2.7: who has not been challenged yet may send a parameter with nothing in it.
 	if !ok || c.nonce == "" || c.response == "" {

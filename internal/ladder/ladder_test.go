@@ -86,6 +86,7 @@ func TestTrace(t *testing.T) {
 `},
 		{"response", "SIP/2.0 200 OK\r\ncseq : 1  BYE\r\n\r\n", "  1.500s  alice -> proxy  200 OK (BYE)\n              cseq : 1  BYE\n"},
 		{"response to INVITE", "SIP/2.0 180 Ringing\r\nCSeq: 1 INVITE\r\n\r\n", "  1.500s  alice -> proxy  180 Ringing\n              CSeq: 1 INVITE\n"},
+		{"session token", "SIP/2.0 200 OK\r\nsession-token: abc.def\r\nCSeq: 1 REGISTER\r\n\r\n", "  1.500s  alice -> proxy  200 OK (REGISTER)\n              session-token: *\n              CSeq: 1 REGISTER\n"},
 		{"bearer", "BYE sip:a@b SIP/2.0\r\nproxy-authorization: Bearer abc.def\r\n\r\n", "  1.500s  alice -> proxy  BYE sip:a@b\n              proxy-authorization: Bearer *\n"},
 		{"unterminated digest", "BYE sip:a@b SIP/2.0\r\nAuthorization: Digest response=\"secret\r\n\r\n", "  1.500s  alice -> proxy  BYE sip:a@b\n              Authorization: Digest response=\"*\n"},
 		{"empty", "", "  1.500s  alice -> proxy  \n"},

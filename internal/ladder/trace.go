@@ -123,7 +123,10 @@ func cutLine(b []byte) (line, rest []byte) {
 // maskCredentials hides what could be used or guessed from: bearer tokens, and the Digest response, from which a weak password can be found.
 func maskCredentials(line []byte) []byte {
 	name, value, ok := bytes.Cut(line, []byte{':'})
-	if name = bytes.TrimSpace(name); !ok || !bytes.EqualFold(name, []byte("Authorization")) && !bytes.EqualFold(name, []byte("Proxy-Authorization")) {
+	if name = bytes.TrimSpace(name); ok && bytes.EqualFold(name, []byte("Session-Token")) {
+		return append(bytes.Clone(name), ": *"...)
+	}
+	if !ok || !bytes.EqualFold(name, []byte("Authorization")) && !bytes.EqualFold(name, []byte("Proxy-Authorization")) {
 		return line
 	}
 	value = bytes.TrimSpace(value)
