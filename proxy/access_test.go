@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/base64"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -127,6 +128,29 @@ func TestHardening28Credentials(t *testing.T) {
 		if list := headers(got, "Authorization"); len(list) != 0 {
 			t.Errorf("Authorization: %q", list)
 		}
+	})
+}
+
+// hardening 31: a session token of ours goes no further, in a dialog as little as before it, whoever else has one of another kind keeps it. RFC 8898, 2.3
+func TestHardening31SessionToken(t *testing.T) {
+	play(t, func(w *world) {
+		alice := w.user("alice", "192.0.2.1:5060", wire.UDP)
+		bob := w.user("bob", "192.0.2.2:5060", wire.UDP)
+		ours := "Authorization: Bearer " + base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256","typ":"session+jwt"}`)) + ".e30.AA"
+		const theirs = "Authorization: bearer eyJhbGciOiJSUzI1NiJ9.e30.AA"
+		expect := func(req *wire.Request) {
+			t.Helper()
+			if list := headers(req, "Authorization"); len(list) != 1 || "Authorization: "+list[0] != theirs {
+				t.Errorf("Authorization of the %s: %q", req.Method, list)
+			}
+		}
+		alice.sends("MESSAGE", "sip:bob@example.org", ours, theirs)
+		expect(bob.hearsRequest("MESSAGE"))
+		caller, _ := establish(alice, "sip:bob@example.org", bob)
+		caller.sends("ACK", ours, theirs)
+		expect(bob.hearsRequest("ACK"))
+		caller.sends("BYE", ours, theirs)
+		expect(bob.hearsRequest("BYE"))
 	})
 }
 
