@@ -173,6 +173,7 @@ type pageConfig struct {
 	Register bool           `json:"register"`        // at once
 	PC       map[string]any `json:"pc,omitempty"`    // more of RTCConfiguration: iceServers, iceTransportPolicy
 	Extra    map[string]any `json:"extra,omitempty"` // more of the stack's own configuration
+	Token    bool           `json:"token"`           // it asks for a session token
 }
 
 // openPage opens a page of that kind, signs user in over ws or wss, and returns when it is registered.

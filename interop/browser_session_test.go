@@ -145,3 +145,35 @@ func TestBrowserStrangers(t *testing.T) {
 		})
 	}
 }
+
+// A page that has signed in once needs no password afterwards: it shows its session token, which JsSIP calls authorization_jwt, to register and to call. RFC 8898, 2.2
+func TestBrowserSessionToken(t *testing.T) {
+	t.Parallel()
+	s := newWebServer(t, "", "alice")
+	first := newPage(t, s, jssip, "alice", "wss", 440, func(c *pageConfig) { c.Token = true })
+	first.start()
+	var in struct{ Token string }
+	if first.wait("registered", &in); in.Token == "" {
+		t.Fatal("no token")
+	}
+	show := func(token string) *page {
+		return newPage(t, s, jssip, "alice", "wss", 660, func(c *pageConfig) {
+			c.Password, c.Extra = "", map[string]any{"authorization_jwt": "Bearer " + token}
+		})
+	}
+	second := show(in.Token)
+	second.start()
+	second.wait("registered", nil)
+	second.call("echo")
+	second.wait("confirmed", nil)
+	second.hears(660)
+	second.hangup()
+	second.wait("ended", nil)
+	altered := show(in.Token[:len(in.Token)-3] + "AAA")
+	altered.start()
+	var out struct{ Status int }
+	if altered.wait("registrationFailed", &out); out.Status != 401 {
+		t.Errorf("an altered token is answered %d", out.Status)
+	}
+	results.passed(t, jssip+" in Chromium", "RFC 8898, 2.2: a session token in place of a password, to register and to call", "TestBrowserSessionToken", "wss")
+}

@@ -398,7 +398,7 @@ func (p *phone) request(method, uri string, lines ...string) string {
 		switch {
 		case value == "-":
 			list = slices.Delete(list, i, i+1)
-		case i >= 0 && name != "Route" && name != "Via" && name != "Proxy-Authorization":
+		case i >= 0 && name != "Route" && name != "Via" && !strings.HasSuffix(name, "Authorization"):
 			list[i] = line
 		case name == "Via":
 			list = slices.Insert(list, i+1, line)

@@ -6,7 +6,7 @@ class Phone extends Events {
   texts = [];
   descriptions = []; // every SDP that went out or came in: {originator, type, sdp}
 
-  start({url, user, domain, password, hz, register = true, pc = {}, extra = {}}) {
+  start({url, user, domain, password, hz, register = true, pc = {}, extra = {}, token = false}) {
     this.line = new Line(hz);
     this.pc = {iceServers: [], ...pc};
     this.ua = new JsSIP.UA({
@@ -15,7 +15,7 @@ class Phone extends Events {
     });
     this.ua.on('connected', () => this.emit('connected'));
     this.ua.on('disconnected', e => this.emit('disconnected', {code: e.code, reason: e.reason}));
-    this.ua.on('registered', e => this.emit('registered', {status: e.response.status_code}));
+    this.ua.on('registered', e => this.emit('registered', {status: e.response.status_code, token: e.response.getHeader('Session-Token')}));
     this.ua.on('registrationFailed', e => this.emit('registrationFailed', {cause: e.cause, status: e.response?.status_code ?? 0}));
     this.ua.on('newMessage', ({originator, message, request}) => {
       if (originator === 'remote') this.emit('message', {from: request.from.uri.toString(), text: request.body, type: request.getHeader('Content-Type')});
@@ -27,6 +27,7 @@ class Phone extends Events {
         this.emit('incoming', {from: request.from.uri.toString(), contact: request.getHeader('Contact')});
       }
     });
+    if (token) this.ua.registrator().setExtraHeaders(['Supported: session-token']);
     this.ua.start();
   }
 
