@@ -36,8 +36,8 @@ func FuzzContact(f *testing.F) {
 			return // a message with these has been refused before
 		}
 		c, err := read(value)
-		if err != nil {
-			return
+		if err != nil || c.interval == 0 {
+			return // refused, or one that leaves: it is not answered
 		}
 		b := g.binding(&c, time.Time{}, 0, 0)
 		out := string(appendContact(nil, &b, b.Updated))
@@ -47,9 +47,6 @@ func FuzzContact(f *testing.F) {
 		again, err := read(out)
 		if err != nil {
 			t.Fatalf("%q is answered by %q: %v", value, out, err)
-		}
-		if c.interval == 0 {
-			again.interval = 0 // it would not be answered
 		}
 		if diff := cmp.Diff(c, again, cmp.AllowUnexported(contact{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("%q is answered by %q (-asked +answered)\n%s", value, out, diff)
