@@ -46,7 +46,7 @@ func find(req *wire.Request, scope Scope, realm string) (c credentials, ok bool,
 		if !scope.credentialsIn(h.Name()) {
 			continue
 		}
-		rest, digest := cutScheme(h.Value())
+		rest, digest := cutScheme(h.Value(), "Digest")
 		if !digest {
 			continue
 		}
@@ -65,11 +65,10 @@ func find(req *wire.Request, scope Scope, realm string) (c credentials, ok bool,
 	return c, ok, nil
 }
 
-// cutScheme tells whether the scheme is Digest, in any case, and returns what follows it. Basic is not even looked at
+// cutScheme tells whether credentials are of a scheme, written in any case, and returns what follows it. Basic is not even looked at
 // (RFC 8760, 2.6).
-func cutScheme(s string) (rest string, digest bool) {
+func cutScheme(s, scheme string) (rest string, ok bool) {
 	s = skipSpace(s)
-	const scheme = "Digest"
 	if len(s) < len(scheme) || !strings.EqualFold(s[:len(scheme)], scheme) {
 		return "", false
 	}

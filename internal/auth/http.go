@@ -32,7 +32,7 @@ func (v *Verifier) VerifyHTTP(w http.ResponseWriter, r *http.Request, at Web) (u
 	}
 	name, password, basic := r.BasicAuth()
 	why := errNone
-	switch rest, digest := cutScheme(r.Header.Get("Authorization")); {
+	switch rest, digest := cutScheme(r.Header.Get("Authorization"), "Digest"); {
 	case digest:
 		if user, why = v.digestHTTP(rest, r, at.Realm, source); why == nil {
 			return user, true

@@ -135,7 +135,7 @@ func challenged(t testing.TB, v *Verifier, from wire.FlowID) string {
 // read reads a parameter out of a challenge or an Authentication-Info.
 func read(t testing.TB, value, name string) string {
 	t.Helper()
-	if rest, ok := cutScheme(value); ok {
+	if rest, ok := cutScheme(value, "Digest"); ok {
 		value = rest
 	}
 	for rest := value; rest != ""; {

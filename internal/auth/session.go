@@ -134,21 +134,22 @@ func (v *Verifier) bySession(req *wire.Request, scope Scope, realm string, from 
 	return id, true, refused
 }
 
-// bearer finds a bearer token. JsSIP puts it into Authorization, whoever asked for it.
+// bearer finds a bearer token, one of ours if there is one. JsSIP puts it into Authorization, whoever asked for it.
 func bearer(req *wire.Request) (token string, ok bool) {
 	for _, h := range req.Headers() {
 		if !Registrar.credentialsIn(h.Name()) && !Proxy.credentialsIn(h.Name()) {
 			continue
 		}
-		if scheme, token, _ := strings.Cut(strings.TrimSpace(h.Value()), " "); strings.EqualFold(scheme, "Bearer") {
-			return strings.TrimSpace(token), true
+		rest, isBearer := cutScheme(h.Value(), "Bearer")
+		if rest = strings.TrimSpace(rest); isBearer && (!ok || strings.HasPrefix(rest, sessionHeader)) {
+			token, ok = rest, true
 		}
 	}
-	return "", false
+	return token, ok
 }
 
 // IsSessionToken tells whether credentials are a session token of ours, good or not: nobody further on may see it.
 func IsSessionToken(credentials string) bool {
-	scheme, token, _ := strings.Cut(strings.TrimSpace(credentials), " ")
-	return strings.EqualFold(scheme, "Bearer") && strings.HasPrefix(strings.TrimSpace(token), sessionHeader)
+	token, isBearer := cutScheme(credentials, "Bearer")
+	return isBearer && strings.HasPrefix(strings.TrimSpace(token), sessionHeader)
 }

@@ -66,7 +66,11 @@ func TestSession(t *testing.T) {
 			_, got := show(Registrar, token, from)
 			expect(from.Proto.String()+" "+from.Remote.String(), got, want)
 		}
-		if !IsSessionToken("bearer  "+token) || IsSessionToken("Bearer x."+token) || IsSessionToken("Digest "+token) {
+		two := request(t, "REGISTER", "sip:example.org", "Authorization: Bearer eyJhbGciOiJSUzI1NiJ9.e30.AA", "Authorization: bearer\t"+token) // one is for somebody else
+		if id, refused := v.Verify(two, Registrar, "example.org", tls); refused != nil || id.User != "alice" {
+			t.Errorf("beside another one: %v", refused)
+		}
+		if !IsSessionToken("bearer  "+token) || !IsSessionToken("Bearer\t"+token) || IsSessionToken("Bearer x."+token) || IsSessionToken("Digest "+token) {
 			t.Error("IsSessionToken")
 		}
 
