@@ -35,10 +35,11 @@ var promises = []promise{
 	{"a user logs in on a device with a start and an end, by three doors",
 		"TestDevice TestLoginTimesAndLimits TestOwnLogin TestScheduledLogin TestPending login/by-device.ladder login/by-administrator.ladder device.xml device.txtar",
 		"login/no-grant.ladder login/foreign-device.ladder TestLoginRefused TestDeviceAPIErrors TestRefusedLoginLeavesNothing TestRemovedUserLeavesNoGrant device.txtar"},
-	{"a login is an identity: the answer says which may be used in From, and no other may",
-		"TestIdentityOfAPhone TestDevice TestPhoneIsADevice login/by-device.ladder", "TestDevice login/foreign-device.ladder proxy/identity.ladder registrar/third-party.ladder"},
+	{"a login is an identity: the answer says which may be used in From, and no other may; a token proves it while it lasts",
+		"TestIdentityOfAPhone TestDevice TestPhoneIsADevice login/by-device.ladder TestSessionToken TestBrowserSessionToken TestSessionLasts",
+		"TestDevice login/foreign-device.ladder proxy/identity.ladder registrar/third-party.ladder TestSession TestHardening31SessionToken"},
 	{"several users on one device, each independent; limits; the device lost, all are",
-		"TestLoginTimesAndLimits TestAdministratorsLoginFollowsTheDevice TestBegin TestGrace TestIdleAndLongest TestAutoLogout login/auto-logout.ladder login/elsewhere.ladder",
+		"TestLoginTimesAndLimits TestAdministratorsLoginFollowsTheDevice TestBegin TestGrace TestIdleAndLongest TestAutoLogout login/auto-logout.ladder login/auto-logout-lasts.ladder login/elsewhere.ladder",
 		"TestLoginTimesAndLimits login/too-many-users.ladder login/elsewhere.ladder login/watch.ladder TestMaxDevices"},
 }
 
