@@ -251,7 +251,8 @@ func TestStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer stranger.Close()
-	hello := append([]byte{22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, 40, 1, 0, 0, 28, 0, 0, 0, 0, 0, 0, 0, 28, 254, 253}, make([]byte, 26)...) // a ClientHello that offers no cipher
+	body := append(append([]byte{254, 253}, make([]byte, 32)...), 0, 0, 0, 2, 0, 0, 1, 0) // no session, no cookie, TLS_NULL_WITH_NULL_NULL, no compression
+	hello := append([]byte{22, 254, 255, 0, 0, 0, 0, 0, 0, 0, 0, 0, byte(12 + len(body)), 1, 0, 0, byte(len(body)), 0, 0, 0, 0, 0, 0, 0, byte(len(body))}, body...)
 	voice := append([]byte{0x80, 111, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9}, make([]byte, 160)...)
 	spray := func() {
 		for range 200 {
