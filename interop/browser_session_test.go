@@ -146,22 +146,24 @@ func TestBrowserStrangers(t *testing.T) {
 	}
 }
 
-// A page that has signed in once needs no password afterwards: it shows its session token, which JsSIP calls authorization_jwt, to register and to call. RFC 8898, 2.2
+// A page that has signed in once needs no password afterwards: it shows its session token, which JsSIP calls authorization_jwt, to register and to call, as long as it keeps its instance, too.
+// RFC 8898, 2.2
 func TestBrowserSessionToken(t *testing.T) {
 	t.Parallel()
 	s := newWebServer(t, "", "alice")
-	first := newPage(t, s, jssip, "alice", "wss", 440, func(c *pageConfig) { c.Token = true })
+	const instance = "4f3a9d1e-0c6b-4b7e-9f53-3d0f5f6f7a11"
+	first := newPage(t, s, jssip, "alice", "wss", 440, func(c *pageConfig) { c.Token, c.Extra = true, map[string]any{"instance_id": instance} })
 	first.start()
 	var in struct{ Token string }
 	if first.wait("registered", &in); in.Token == "" {
 		t.Fatal("no token")
 	}
-	show := func(token string) *page {
+	show := func(token, instance string) *page {
 		return newPage(t, s, jssip, "alice", "wss", 660, func(c *pageConfig) {
-			c.Password, c.Extra = "", map[string]any{"authorization_jwt": "Bearer " + token}
+			c.Password, c.Extra = "", map[string]any{"authorization_jwt": "Bearer " + token, "instance_id": instance}
 		})
 	}
-	second := show(in.Token)
+	second := show(in.Token, instance)
 	second.start()
 	second.wait("registered", nil)
 	second.call("echo")
@@ -169,11 +171,15 @@ func TestBrowserSessionToken(t *testing.T) {
 	second.hears(660)
 	second.hangup()
 	second.wait("ended", nil)
-	altered := show(in.Token[:len(in.Token)-3] + "AAA")
-	altered.start()
-	var out struct{ Status int }
-	if altered.wait("registrationFailed", &out); out.Status != 401 {
-		t.Errorf("an altered token is answered %d", out.Status)
+	for what, bad := range map[string]*page{
+		"an altered token":        show(in.Token[:len(in.Token)-3]+"AAA", instance),
+		"another phone's session": show(in.Token, "5f3a9d1e-0c6b-4b7e-9f53-3d0f5f6f7a11"),
+	} {
+		bad.start()
+		var out struct{ Status int }
+		if bad.wait("registrationFailed", &out); out.Status != 401 {
+			t.Errorf("%s is answered %d", what, out.Status)
+		}
 	}
 	results.passed(t, jssip+" in Chromium", "RFC 8898, 2.2: a session token in place of a password, to register and to call", "TestBrowserSessionToken", "wss")
 }

@@ -1,6 +1,7 @@
 package interop
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestSessionToken(t *testing.T) {
 	instance := func(u *ua) string {
 		return "Contact: " + u.contact() + `;+sip.instance="<urn:uuid:00000000-0000-1000-8000-0000000000aa>";reg-id=1`
 	}
-	const wants = "Supported: path, outbound, session-token"
+	const wants = "Supported: path, outbound, gruu, session-token"
 	alice := s.dialTLS("alice")
 	res := alice.ask("REGISTER", "sip:"+domain, instance(alice), wants)
 	token := res.get("Session-Token")
@@ -46,6 +47,11 @@ func TestSessionToken(t *testing.T) {
 	if n := len(s.registered("alice")); n != 1 || again.get("Session-Token") == "" {
 		t.Errorf("%d bindings, token %q", n, again.get("Session-Token"))
 	}
+	gruu := func(res *sip) string { return regexp.MustCompile(`pub-gruu="[^"]*"`).FindString(string(res.bytes())) }
+	if gruu(res) == "" || gruu(again) != gruu(res) {
+		t.Errorf("GRUU %s, then %s", gruu(res), gruu(again))
+	}
+	expect("another phone with the token", moved.exchange(moved.request("REGISTER", "sip:"+domain, strings.Replace(instance(moved), "aa>", "bb>", 1), wants, show)), 401, "stale=true")
 	moved.send(moved.request("MESSAGE", "sip:bob@"+domain, "To: <sip:bob@"+domain+">", show))
 	if got := bob.await("MESSAGE", 10*time.Second); strings.Contains(string(got.bytes()), "Bearer") {
 		t.Errorf("bob hears the token:\n%s", got.bytes())
@@ -73,6 +79,24 @@ func TestSessionToken(t *testing.T) {
 	if res := bob.ask("REGISTER", "sip:"+domain); res.code() != 200 {
 		t.Fatal(res.start)
 	}
+	res = moved.ask("REGISTER", "sip:"+domain, instance(moved), wants)
+	show = "Authorization: Bearer " + res.get("Session-Token")
+
+	// RFC 6749, 10.4: a later token was shown, so whoever has the one before is not alone. kill -9 does not make it good again.
+	later := moved.exchange(moved.request("REGISTER", "sip:"+domain, instance(moved), wants, show))
+	expect("its successor", later, 200, "")
+	expect("its successor", moved.exchange(moved.request("REGISTER", "sip:"+domain, instance(moved), wants, "Authorization: Bearer "+later.get("Session-Token"))), 200, "")
+	s.kill()
+	s.start()
+	thief := s.dialTLS("alice")
+	thief.cseq = 300
+	expect("a copy of a token that was replaced", thief.exchange(thief.request("REGISTER", "sip:"+domain, instance(thief), show)), 401, `error="invalid_token"`)
+	if n := len(s.registered("alice")); n != 0 {
+		t.Errorf("%d bindings of a session that is revoked", n)
+	}
+	moved = s.dialTLS("alice")
+	moved.cseq = 400
+	expect("its successor, too", message(moved, "Authorization: Bearer "+later.get("Session-Token")), 407, `error="invalid_token"`)
 	res = moved.ask("REGISTER", "sip:"+domain, instance(moved), wants)
 	show = "Authorization: Bearer " + res.get("Session-Token")
 	expect("logout", moved.exchange(moved.request("REGISTER", "sip:"+domain, instance(moved)+";expires=0", show)), 200, "")

@@ -27,6 +27,7 @@ type Binding struct {
 	Epoch      uint32      // of the instance: its temporary GRUUs of other epochs are void (RFC 5627, 5.1)
 	EpochCSeq  uint32      // CSeq of the REGISTER that began the epoch (RFC 5628, 5); 0 when it is not known
 	UserAgent  string
+	Session    uint32   // serial number of the newest session token that the phone has shown; 0 when it never did
 	Device     wire.AOR // the device somebody added on which the user is logged in with it; the zero value for a phone of the user's own
 	Certified  bool     // the REGISTER came over a connection whose client certificate names its sender
 }

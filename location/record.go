@@ -23,6 +23,7 @@ const (
 	flagEpoch
 	flagLost
 	flagEpochCSeq
+	flagSession // the last of eight
 )
 
 // appendRecord encodes bindings. The same bindings give the same bytes.
@@ -56,6 +57,9 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	}
 	if b.EpochCSeq != 0 {
 		flags |= flagEpochCSeq
+	}
+	if b.Session != 0 {
+		flags |= flagSession
 	}
 	// The instance stands in the contact's parameters nearly always: then its place is enough.
 	at := strings.Index(b.Params, b.InstanceID)
@@ -99,6 +103,9 @@ func appendBinding(dst []byte, c clock, b *Binding) []byte {
 	}
 	if flags&flagEpochCSeq != 0 {
 		dst = binary.AppendUvarint(dst, uint64(b.EpochCSeq))
+	}
+	if flags&flagSession != 0 {
+		dst = binary.AppendUvarint(dst, uint64(b.Session))
 	}
 	return dst
 }
@@ -188,6 +195,9 @@ func (r *reader) binding(b *Binding, c clock) {
 	}
 	if flags&flagEpochCSeq != 0 {
 		b.EpochCSeq = uint32(r.count(math.MaxUint32))
+	}
+	if flags&flagSession != 0 {
+		b.Session = uint32(r.count(math.MaxUint32))
 	}
 }
 

@@ -25,6 +25,7 @@ func samples() map[string][]Binding {
 	full.Flow = wire.FlowID{Proto: wire.TLS, Local: netip.MustParseAddrPort("[2001:db8::1]:5061"), Remote: netip.MustParseAddrPort("[fe80::7%eth0]:40000"), Serial: 1<<64 - 1}
 	full.CSeq, full.RegID, full.Epoch, full.Lost = 1<<32-1, 1<<31-1, 1<<32-1, full.Updated.Add(time.Minute)
 	full.EpochCSeq = 1<<32 - 1
+	full.Session = 1<<32 - 1
 	full.Device, full.Certified = wire.AOR{User: "tv", Host: "example.org"}, true
 	odd := contact("sip:odd@192.0.2.7", time.Minute)
 	odd.InstanceID = "not in the parameters"

@@ -95,7 +95,7 @@ func (g *registration) readContact(address *wire.Address) (contact, error) {
 	if c.interval, err = g.grant(requested); err != nil {
 		return contact{}, err
 	}
-	return c, nil
+	return c, g.staysWithin(&c)
 }
 
 // readParams takes q and expires out of the parameters and returns the value of the latter, "" if there is none.

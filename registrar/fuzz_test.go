@@ -39,7 +39,7 @@ func FuzzContact(f *testing.F) {
 		if err != nil || c.interval == 0 {
 			return // refused, or one that leaves: it is not answered
 		}
-		b := g.binding(&c, time.Time{}, 0, 0)
+		b := g.binding(&c, time.Time{}, 0, 0, 0)
 		out := string(appendContact(nil, &b, b.Updated))
 		if len(out) > maxContact {
 			return

@@ -34,6 +34,7 @@ type world struct {
 	branch   int
 	changed  func(aor wire.AOR, before, after []location.Binding, why location.Reason)
 	find     func(id wire.FlowID) (transport.Flow, bool)
+	revoked  int // sessions
 }
 
 // The server listens here, and on localhost.
@@ -71,7 +72,9 @@ func play(t *testing.T, story func(w *world), set ...func(*Config)) {
 func newWorld(t testing.TB, set ...func(*Config)) *world {
 	t.Helper()
 	w := &world{t: t}
-	verifier, err := auth.NewVerifier(auth.Config{Users: w, Key: make([]byte, 32)})
+	verifier, err := auth.NewVerifier(auth.Config{Users: w, Key: make([]byte, 32), Accepts: func(s auth.Session) bool {
+		return Accepts(w.location, s, func() { w.revoked++ })
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +95,7 @@ func newWorld(t testing.TB, set ...func(*Config)) *world {
 		Auth:     verifier,
 		Location: w.location,
 		Local:    w,
+		Tokens:   verifier,
 	}
 	for _, f := range set {
 		f(&c)

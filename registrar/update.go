@@ -72,14 +72,15 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 			}
 		}
 		epoch, cseq := g.epoch(after, c)
+		session := g.shown(after, c)
 		switch {
 		case at < 0 && c.interval == 0: // nothing to remove
 		case at < 0:
-			after = append(after, g.binding(c, time.Time{}, epoch, cseq))
+			after = append(after, g.binding(c, time.Time{}, epoch, cseq, session))
 		case c.interval == 0:
 			after = slices.Delete(after, at, at+1)
 		default:
-			after[at] = g.binding(c, after[at].Created, epoch, cseq)
+			after[at] = g.binding(c, after[at].Created, epoch, cseq, session)
 		}
 	}
 	after = g.tidy(after)
@@ -99,7 +100,7 @@ func (g *registration) inOrder(b *location.Binding) error {
 }
 
 // binding is the binding that a contact asks for; created is zero for a new one.
-func (g *registration) binding(c *contact, created time.Time, epoch, cseq uint32) location.Binding {
+func (g *registration) binding(c *contact, created time.Time, epoch, cseq, session uint32) location.Binding {
 	now := time.Now()
 	if created.IsZero() {
 		created = now
@@ -111,7 +112,7 @@ func (g *registration) binding(c *contact, created time.Time, epoch, cseq uint32
 		Expires: g.endOf(now, created, c.interval), Created: created, Updated: now,
 		Flow: g.tx.Flow.ID(), Behind: c.behind,
 		Path: g.path, InstanceID: c.instance, RegID: c.regID, Epoch: epoch, EpochCSeq: cseq,
-		UserAgent: agent[:min(len(agent), maxUserAgent)],
-		Device:    c.device, Certified: g.door.certified,
+		UserAgent: agent[:min(len(agent), maxUserAgent)], Session: session,
+		Device: c.device, Certified: g.door.certified,
 	}
 }

@@ -111,7 +111,11 @@ func newCore(p parts) (*core, error) {
 			_, domain := p.domains.Domain(host)
 			return domain || p.network.IsLocal(host, port)
 		},
-		Lasts: func(s auth.Session) bool { return registrar.Lasts(p.bindings, s) },
+		Accepts: func(s auth.Session) bool {
+			return registrar.Accepts(p.bindings, s, func() {
+				p.log.Warn("a session token came that a later one had replaced: the session is over", "user", s.User, "domain", s.Realm, "source", s.From)
+			})
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -16,12 +16,14 @@ import (
 )
 
 // Session is a login that somebody proves with a token in place of a password (RFC 8898, 2.2; RFC 6750, 2.1): a signed JWT (RFC 7519). There is no table of them. The login's
-// binding is the record, and a token is good for as long as it lasts.
+// binding is the record, and a token is good for as long as it lasts, and until a later one was shown.
 type Session struct {
 	User, Realm string
 	Phone       string     // which of the user's phones, as whoever asked for the token names them
+	Serial      uint32     // of the token: one more than that of the one shown for it
 	Since       time.Time  // the token was given out
-	From        netip.Addr // to there
+	Proven      time.Time  // the password was, however many tokens ago
+	From        netip.Addr // it was given out to, or is shown from
 }
 
 const sessionType = "session+jwt" // RFC 8725, 3.11: no other token of ours is taken for one
@@ -32,9 +34,12 @@ var sessionHeader = base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"HS256",
 // sessionClaims is what stands in a token.
 type sessionClaims struct {
 	jwt.Claims
-	Phone   string `json:"sid"`
-	Account string `json:"acc"` // other after a change of the password
-	Source  uint32 `json:"src"` // where it was given out; other after a restart
+	Phone   string           `json:"sid"`
+	Serial  uint32           `json:"ser"`
+	Since   int64            `json:"ms"` // as "iat", in milliseconds
+	Proven  *jwt.NumericDate `json:"auth_time"`
+	Account string           `json:"acc"` // other after a change of the password
+	Source  uint32           `json:"src"` // where it was given out; other after a restart
 }
 
 // sessions makes and opens tokens.
@@ -64,7 +69,7 @@ func (v *Verifier) SessionToken(s Session, end time.Time) string {
 			Issuer: s.Realm, Subject: s.User, Audience: jwt.Audience{s.Realm},
 			IssuedAt: jwt.NewNumericDate(s.Since), Expiry: jwt.NewNumericDate(end),
 		},
-		Phone: s.Phone, Account: account, Source: v.throttle.source(s.From),
+		Phone: s.Phone, Serial: s.Serial, Since: s.Since.UnixMilli(), Proven: jwt.NewNumericDate(s.Proven), Account: account, Source: v.throttle.source(s.From),
 	}).Serialize()
 	if err != nil || len(token) > maxToken {
 		return ""
@@ -102,7 +107,7 @@ func (s *sessions) open(token, realm string, now time.Time) (session Session, so
 	if err := parsed.Claims(s.key, &c); err != nil {
 		return session, 0, err
 	}
-	if len(parsed.Headers) != 1 || parsed.Headers[0].ExtraHeaders[jose.HeaderType] != sessionType || c.Expiry == nil || c.IssuedAt == nil {
+	if len(parsed.Headers) != 1 || parsed.Headers[0].ExtraHeaders[jose.HeaderType] != sessionType || c.Expiry == nil || c.IssuedAt == nil || c.Proven == nil {
 		return session, 0, errTokenType
 	}
 	if err := c.ValidateWithLeeway(jwt.Expected{Issuer: realm, AnyAudience: jwt.Audience{realm}, Time: now}, 0); err != nil {
@@ -111,12 +116,12 @@ func (s *sessions) open(token, realm string, now time.Time) (session Session, so
 	if account, ok := s.account(c.Subject, realm); !ok || account != c.Account {
 		return session, 0, errTokenOld
 	}
-	return Session{User: c.Subject, Realm: realm, Phone: c.Phone, Since: c.IssuedAt.Time()}, c.Source, nil
+	return Session{User: c.Subject, Realm: realm, Phone: c.Phone, Serial: c.Serial, Since: time.UnixMilli(c.Since), Proven: c.Proven.Time()}, c.Source, nil
 }
 
 // bySession verifies a session token, if one is shown where nobody can have read it on the way. A wrong one is answered with a new challenge, which says so (RFC 6750, 3.1).
 func (v *Verifier) bySession(req *wire.Request, scope Scope, realm string, from wire.FlowID) (id Identity, shown bool, refused *wire.Error) {
-	if v.config.Lasts == nil || !from.Proto.Secure() && !from.Remote.Addr().Unmap().IsLoopback() {
+	if v.config.Accepts == nil || !from.Proto.Secure() && !from.Remote.Addr().Unmap().IsLoopback() {
 		return id, false, nil
 	}
 	token, shown := bearer(req)
@@ -124,8 +129,10 @@ func (v *Verifier) bySession(req *wire.Request, scope Scope, realm string, from 
 		return id, false, nil
 	}
 	s, source, err := v.sessions.open(token, realm, time.Now())
-	if err == nil && v.config.Lasts(s) {
-		id = v.Proven(s.User, realm, from.Remote.Addr(), time.Since(s.Since))
+	s.From = from.Remote.Addr()
+	if err == nil && v.config.Accepts(s) {
+		id = v.Proven(s.User, realm, s.From, time.Since(s.Proven))
+		id.Session = &s
 		id.nonce.source = source // to move with it is to move: a policy may want the password then
 		return id, true, nil
 	}

@@ -27,10 +27,10 @@ func TestSession(t *testing.T) {
 		users, lasts := &account{"a", "b"}, true
 		v := newVerifier(t, func(c *Config) {
 			c.Users = users
-			c.Lasts = func(s Session) bool { return lasts && s.Phone == "desk" && s.User == "alice" }
+			c.Accepts = func(s Session) bool { return lasts && s.Phone == "desk" && s.Serial == 7 && s.User == "alice" }
 		})
 		now := time.Now()
-		good := Session{User: "alice", Realm: "example.org", Phone: "desk", Since: now, From: netip.MustParseAddr("192.0.2.1")}
+		good := Session{User: "alice", Realm: "example.org", Phone: "desk", Serial: 7, Since: now, Proven: now.Add(-time.Hour), From: netip.MustParseAddr("192.0.2.1")}
 		token := v.SessionToken(good, now.Add(time.Hour))
 		tls := flow(wire.TLS, "192.0.2.1:5061")
 		show := func(scope Scope, token string, from wire.FlowID) (Identity, string) {
@@ -56,7 +56,7 @@ func TestSession(t *testing.T) {
 		for _, scope := range []Scope{Registrar, Proxy} {
 			id, got := show(scope, token, tls)
 			expect("over TLS", got, "yes")
-			if id.User != "alice" || id.Realm != "example.org" || v.Age(id) != time.Minute || v.Moved(id, tls) || !v.Moved(id, flow(wire.TLS, "192.0.2.2:5061")) {
+			if id.User != "alice" || id.Realm != "example.org" || v.Age(id) != time.Hour+time.Minute || id.Session.Serial != 7 || !id.Session.Since.Equal(now.Truncate(time.Millisecond)) || v.Moved(id, tls) || !v.Moved(id, flow(wire.TLS, "192.0.2.2:5061")) {
 				t.Errorf("%+v, %v old", id, v.Age(id))
 			}
 		}
@@ -81,7 +81,7 @@ func TestSession(t *testing.T) {
 				t.Fatal(err)
 			}
 			acc, _ := v.sessions.account("alice", "example.org")
-			c := sessionClaims{Phone: "desk", Account: acc, Claims: jwt.Claims{Issuer: "example.org", Subject: "alice", Audience: jwt.Audience{"example.org"},
+			c := sessionClaims{Phone: "desk", Serial: 7, Since: now.UnixMilli(), Proven: jwt.NewNumericDate(now), Account: acc, Claims: jwt.Claims{Issuer: "example.org", Subject: "alice", Audience: jwt.Audience{"example.org"},
 				IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(time.Hour))}}
 			if change != nil {
 				change(&c)
@@ -118,6 +118,8 @@ func TestSession(t *testing.T) {
 			"for ever":               forge(jose.HS256, key, sessionType, func(c *sessionClaims) { c.Expiry = nil }),
 			"not yet":                forge(jose.HS256, key, sessionType, func(c *sessionClaims) { c.NotBefore = jwt.NewNumericDate(now.Add(2 * time.Minute)) }),
 			"from the future":        forge(jose.HS256, key, sessionType, func(c *sessionClaims) { c.IssuedAt = jwt.NewNumericDate(now.Add(2 * time.Minute)) }),
+			"another number":         forge(jose.HS256, key, sessionType, func(c *sessionClaims) { c.Serial = 6 }),
+			"proven by nothing":      forge(jose.HS256, key, sessionType, func(c *sessionClaims) { c.Proven = nil }),
 			"nothing":                "",
 			"two parts":              "a.b",
 			"dots":                   strings.Repeat(".", 7_000),
@@ -152,7 +154,7 @@ func TestSession(t *testing.T) {
 }
 
 func FuzzSession(f *testing.F) {
-	v := newVerifier(f, func(c *Config) { c.Lasts = func(Session) bool { return true } })
+	v := newVerifier(f, func(c *Config) { c.Accepts = func(Session) bool { return true } })
 	f.Add(v.SessionToken(Session{User: "alice", Realm: "example.org", Phone: "p", Since: time.Now()}, time.Now().Add(time.Hour)))
 	f.Add(sessionHeader + "e30.AA")
 	f.Fuzz(func(t *testing.T, token string) {

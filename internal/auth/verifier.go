@@ -30,8 +30,8 @@ type Config struct {
 	// address they send to in place of the Request-URI. nil: none is accepted.
 	Ours func(host string, port int) bool
 
-	// Lasts tells whether the login that a session token was given out for is still there. nil: no session token is believed.
-	Lasts func(Session) bool
+	// Accepts tells whether the login that a session token was given out for is still there, and no later token has taken its place. nil: no session token is believed.
+	Accepts func(Session) bool
 
 	Failed func(user, source string) // a wrong password was seen; nil is silent
 }
@@ -83,7 +83,8 @@ func NewVerifier(c Config) (*Verifier, error) {
 // Identity is who was proven.
 type Identity struct {
 	User, Realm string
-	Info        string // value of Authentication-Info for the 2xx (RFC 7616, 3.5); only for Scope Registrar
+	Info        string   // value of Authentication-Info for the 2xx (RFC 7616, 3.5); only for Scope Registrar
+	Session     *Session // by whose token it was proven; nil: otherwise
 
 	nonce nonce // that the credentials answer
 }

@@ -64,7 +64,7 @@ func (s *Service) copies(l database.Login, now time.Time) []location.Binding {
 		if device.Instance != "" && b.InstanceID != device.Instance {
 			continue // an application on the device
 		}
-		b.Device, b.CallID, b.CSeq, b.Created = l.Device, "", 0, l.Start
+		b.Device, b.CallID, b.CSeq, b.Created, b.Session = l.Device, "", 0, l.Start, 0
 		if !l.End.IsZero() && b.Expires.After(l.End) {
 			b.Expires = l.End
 		}
