@@ -2,7 +2,6 @@ package turn
 
 import (
 	"encoding/binary"
-	"io"
 	"net"
 	"net/netip"
 	"strconv"
@@ -12,6 +11,77 @@ import (
 
 	"github.com/pion/stun/v4"
 )
+
+// Nonces end, and are good as they were written only.
+func TestNonces(t *testing.T) {
+	now := time.Now()
+	n := nonces{clock: clock{now}}
+	client, other := netip.MustParseAddrPort("192.0.2.1:1000"), netip.MustParseAddrPort("192.0.2.1:1001")
+	nonce := n.make(client)
+	n.clock.start = now.Add(-nonceLife + time.Minute)
+	if !n.good(nonce, client) || n.good(nonce, other) {
+		t.Error("a nonce is for one client, and for a while")
+	}
+	for i := range nonce {
+		b := []byte(nonce)
+		b[i] ^= 1
+		if n.good(string(b), client) || n.good(nonce[:i], client) || n.good(nonce[:i]+"\n"+nonce[i:], client) {
+			t.Errorf("a nonce changed at %d is good", i)
+		}
+	}
+	n.clock.start = now.Add(-nonceLife - 2*time.Second)
+	if n.good(nonce, client) {
+		t.Error("it does not end")
+	}
+}
+
+// panicking is a store of users that fails as nothing should.
+type panicking struct{ accountsOf }
+
+func (p panicking) HA1(name, realm string) (string, string, bool) {
+	if name == "carol" {
+		panic("carol")
+	}
+	return p.accountsOf.HA1(name, realm)
+}
+
+// hardening 16: a panic costs the datagram that brought it, or the connection, and nobody else.
+func TestPanic(t *testing.T) {
+	t.Parallel()
+	panics := make(chan struct{}, 2000)
+	s := start(t, func(c *Config) {
+		c.Users = panicking{c.Users.(accountsOf)}
+		c.Metrics.Panicked = func() { panics <- struct{}{} }
+	})
+	r := signedIn(t, s, "alice", "secret")
+	r.allocate()
+	c, err := net.Dial("udp4", s.UDP()[0].String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	asCarol := func(from net.Addr) *stun.Message {
+		carol := &raw{t: t, user: "carol", key: r.key, realm: r.realm, nonce: stun.NewNonce(s.nonces.make(netip.MustParseAddrPort(from.String())))}
+		return carol.request(stun.MethodAllocate, udpTransport)
+	}
+	m := asCarol(c.LocalAddr())
+	for range 1000 {
+		s.gate.debt(loopback).Store(0)
+		if _, err := c.Write(m.Raw); err != nil {
+			t.Fatal(err)
+		}
+		<-panics
+	}
+	over := dialRaw(t, s, "carol", "")
+	over.send(asCarol(over.conn.LocalAddr()).Raw)
+	if over.receive() != nil {
+		t.Error("the connection goes on")
+	}
+	<-panics
+	if m := r.ask(stun.MethodRefresh); code(m) != 0 || s.Active() != 1 {
+		t.Errorf("another client: %v", m)
+	}
+}
 
 // hardening 62, hardening 53: strangers leave nothing behind, and cannot use us to flood others: what they are answered is not more than three times what
 // they sent, and rate-capped.
@@ -231,131 +301,6 @@ func TestClockSetBack(t *testing.T) {
 			t.Error("they do not expire")
 		}
 	})
-}
-
-// hardening 63, and a frame that made pion/turn v4 spin: what is no frame ends the connection, before anybody is authenticated.
-func TestStreamFrames(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	for name, b := range map[string][]byte{
-		"ChannelData of 0xFFFC bytes": append([]byte{0x40, 0, 0xFF, 0xFC}, make([]byte, 60)...),
-		"STUN of 65535 bytes":         append([]byte{0, 1, 0xFF, 0xFF}, make([]byte, 60)...),
-		"STUN of 1504 bytes":          append([]byte{0, 1, 0x05, 0xCC}, make([]byte, 60)...),
-		"an odd length":               append([]byte{0, 1, 0, 3}, make([]byte, 60)...),
-		"HTTP":                        []byte("GET / HTTP/1.1\r\n\r\n"),
-		"TLS":                         {0x16, 3, 1, 0, 5, 1, 2, 3, 4, 5},
-		"no magic cookie":             append([]byte{0, 1, 0, 0}, make([]byte, 60)...),
-		"a channel of 0x8000":         {0x80, 0, 0, 0},
-		"an answer":                   stun.MustBuild(stun.TransactionID, stun.BindingSuccess).Raw,
-	} {
-		r := dialRaw(t, s, "alice", "secret")
-		r.send(b)
-		if m := r.receive(); m != nil {
-			t.Errorf("%s is answered: %v", name, m)
-		}
-	}
-	// A frame may come in pieces, and several may come at once.
-	r := dialRaw(t, s, "alice", "secret")
-	m := r.request(stun.MethodBinding).Raw
-	for _, c := range m {
-		r.send([]byte{c})
-	}
-	r.send(append(append([]byte(nil), m...), m...))
-	for range 3 {
-		if code(r.receive()) != 0 {
-			t.Fatal("no answer")
-		}
-	}
-}
-
-// Connections that say nothing, or do not end what they say, are closed; one with an allocation may be silent as long as that lives.
-func TestSilence(t *testing.T) {
-	half := stun.MustBuild(stun.TransactionID, stun.BindingRequest).Raw
-	for _, tt := range []struct {
-		name      string
-		say       []byte
-		allocated bool
-		want      time.Duration
-	}{
-		{"nothing", nil, false, frameTime},
-		{"half a header", half[:2], false, frameTime},
-		{"half a message", half[:16], false, frameTime},
-		{"one message", half, false, lonelyTime},
-		{"one message, with an allocation", half, true, idleTime},
-		{"one and a half", append(append([]byte(nil), half...), half[:10]...), true, frameTime},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				s := newServer(Config{})
-				there, here := net.Pipe()
-				defer there.Close()
-				c := newStream(s, here, netip.AddrPort{})
-				if tt.allocated {
-					c.assign(&allocation{})
-				}
-				go there.Write(tt.say)
-				began := time.Now()
-				var err error
-				for err == nil {
-					_, _, err = c.next()
-				}
-				if took := time.Since(began); took != tt.want {
-					t.Errorf("closed after %v (%v), want %v", took, err, tt.want)
-				}
-			})
-		})
-	}
-}
-
-// An address has so many connections and no more; they are free again when they end.
-func TestConnections(t *testing.T) {
-	cs := connections{held: map[*stream]struct{}{}, per: map[netip.Addr]int{}}
-	var all []*stream
-	for i := range maxPerAddress {
-		if !cs.enter(loopback) {
-			t.Fatalf("connection %d is refused", i)
-		}
-		c := &stream{from: netip.AddrPortFrom(loopback, uint16(i+1))}
-		cs.hold(c)
-		all = append(all, c)
-	}
-	if cs.enter(loopback) {
-		t.Error("one more is not")
-	}
-	if !cs.enter(loopback.Next()) {
-		t.Error("another address has none")
-	}
-	cs.leave(all[0])
-	if !cs.enter(loopback) {
-		t.Error("one that ended is not free")
-	}
-}
-
-// Closing ends everything, also those in their handshake, and returns.
-func TestClose(t *testing.T) {
-	t.Parallel()
-	s := start(t)
-	r := dialRaw(t, s, "alice", "secret")
-	r.allocate()
-	waiting, err := net.Dial("tcp", s.TLS()[0].String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer waiting.Close()
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []net.Conn{r.conn, waiting} {
-		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
-		if _, err := io.Copy(io.Discard, c); err != nil && isTimeout(err) {
-			t.Error("a connection stays open")
-		}
-	}
-}
-
-func isTimeout(err error) bool {
-	e, ok := err.(net.Error)
-	return ok && e.Timeout()
 }
 
 func FuzzFrame(f *testing.F) {

@@ -80,29 +80,33 @@ func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
 // dial connects to the server; what comes back is a connection of datagrams, whatever the network.
 func dial(t testing.TB, s *Server, network string) net.PacketConn {
 	t.Helper()
-	switch network {
-	case "udp":
+	if network == "udp" {
 		c, err := net.ListenPacket("udp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { c.Close() })
 		return c
-	case "tcp":
-		c, err := net.Dial("tcp", s.TCP()[0].String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { c.Close() })
-		return turnv4.NewSTUNConn(c)
 	}
-	_, roots := selfSigned(t)
-	c, err := tls.Dial("tcp", s.TLS()[0].String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+	return turnv4.NewSTUNConn(dialStream(t, s, network))
+}
+
+// dialStream opens a connection by TCP or TLS.
+func dialStream(t testing.TB, s *Server, network string) net.Conn {
+	t.Helper()
+	var c net.Conn
+	var err error
+	if network == "tcp" {
+		c, err = net.Dial("tcp", s.TCP()[0].String())
+	} else {
+		_, roots := selfSigned(t)
+		c, err = tls.Dial("tcp", s.TLS()[0].String(), &tls.Config{RootCAs: roots, ServerName: "example.com"})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	return turnv4.NewSTUNConn(c)
+	return c
 }
 
 // serverAddress is where a client of that network sends to.
@@ -167,7 +171,7 @@ func echoPeer(t testing.TB, ip string) *net.UDPAddr {
 	return c.LocalAddr().(*net.UDPAddr)
 }
 
-// raw speaks STUN over TCP message by message: whatever a test wants to send, and each answer.
+// raw speaks STUN over TCP or TLS message by message: whatever a test wants to send, and each answer.
 type raw struct {
 	t      testing.TB
 	conn   net.Conn
@@ -181,11 +185,12 @@ type raw struct {
 
 func dialRaw(t testing.TB, s *Server, user, password string) *raw {
 	t.Helper()
-	c, err := net.Dial("tcp", s.TCP()[0].String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
+	return dialRawOver(t, s, "tcp", user, password)
+}
+
+func dialRawOver(t testing.TB, s *Server, network, user, password string) *raw {
+	t.Helper()
+	c := dialStream(t, s, network)
 	return &raw{t: t, conn: c, in: bufio.NewReader(c), user: user, key: turnv4.GenerateAuthKey(user, testRealm, password)}
 }
 

@@ -103,7 +103,7 @@ func (c *stream) next() (kind, []byte, error) {
 	}
 }
 
-// frame waits for a frame to begin, and then not long for all of it, and returns its length.
+// frame waits for a frame to begin, and then not long for all of it, and returns its length. However slowly it comes, its bytes have one deadline together.
 func (c *stream) frame() (int, error) {
 	if err := c.SetReadDeadline(time.Now().Add(c.patience())); err != nil {
 		return 0, err
@@ -111,7 +111,9 @@ func (c *stream) frame() (int, error) {
 	if _, err := c.in.Peek(1); err != nil {
 		return 0, err
 	}
-	if c.in.Buffered() < channelHeader {
+	timed := !c.begun // the first frame is timed from the beginning
+	if !timed && c.in.Buffered() < channelHeader {
+		timed = true
 		if err := c.SetReadDeadline(time.Now().Add(frameTime)); err != nil {
 			return 0, err
 		}
@@ -125,13 +127,12 @@ func (c *stream) frame() (int, error) {
 		c.s.config.Metrics.refused(BadFrame)
 		return 0, err
 	}
-	stun := head[0]>>6 == 0
-	if c.in.Buffered() < n {
+	if !timed && c.in.Buffered() < n {
 		if err := c.SetReadDeadline(time.Now().Add(frameTime)); err != nil {
 			return 0, err
 		}
 	}
-	if !stun {
+	if head[0]>>6 != 0 {
 		return n, nil
 	}
 	// Other protocols begin alike, TLS among them: who speaks those is told at once.
