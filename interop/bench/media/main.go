@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -21,7 +22,7 @@ var (
 	seconds = flag.Int("seconds", 20, "how long packets flow")
 	rounds  = flag.Int("rounds", 3, "measurements of each program")
 	settle  = flag.Duration("settle", 25*time.Second, "how long after the last handshake; what one needs is given back after 20 s")
-	only    = flag.String("only", "", "signalbox, rtpengine or janus")
+	only    = flag.String("only", "", "signalbox, rtpengine, janus, signalbox-plain, rtpengine-plain: some of them, with commas")
 )
 
 // bridge is a program under test: it turns a browser's offer and a phone's answer into the other's.
@@ -34,15 +35,19 @@ type bridge interface {
 
 var programs = []struct {
 	name  string
+	plain bool // the caller too has plain RTP
 	start func() (bridge, error)
-}{{"signalbox", startSignalbox}, {"rtpengine", startRTPEngine}, {"janus", startJanus}}
+}{
+	{"signalbox", false, startSignalbox}, {"rtpengine", false, func() (bridge, error) { return startRTPEngine(false) }}, {"janus", false, startJanus},
+	{"signalbox-plain", true, startSignalbox}, {"rtpengine-plain", true, func() (bridge, error) { return startRTPEngine(true) }},
+}
 
 func main() {
 	flag.Parse()
 	fmt.Printf("| program | calls | packets/s | us CPU a packet | KB a call | lost |\n|---|---|---|---|---|---|\n")
 	for range *rounds {
 		for _, p := range programs {
-			if *only != "" && *only != p.name {
+			if *only != "" && !slices.Contains(strings.Split(*only, ","), p.name) {
 				continue
 			}
 			b, err := p.start()
@@ -50,7 +55,7 @@ func main() {
 				log.Printf("%s: %v", p.name, err)
 				continue
 			}
-			err = measure(p.name, b)
+			err = measure(p.name, b, p.plain)
 			b.close()
 			if err != nil {
 				log.Fatalf("%s: %v", p.name, err)
@@ -59,11 +64,11 @@ func main() {
 	}
 }
 
-func measure(name string, b bridge) error {
+func measure(name string, b bridge, plain bool) error {
 	before := memory(b.pid())
 	var browsers []*browser
 	for n := range *calls {
-		caller, err := newBrowser(b.at())
+		caller, err := newBrowser(b.at(), plain)
 		if err != nil {
 			return err
 		}
