@@ -3,6 +3,7 @@ package registrar
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/emiago/sipgo/sip"
@@ -134,6 +135,9 @@ type registration struct {
 
 	contacts []contact
 	few      [2]location.Binding // room for what becomes of the bindings
+	met      atomic.Bool         // of the two that finish a change, one was there
+	after    []location.Binding  // what became of the bindings
+	failed   error               // why nothing did
 	outbound bool                // reg-id counts, and the phone knows outbound (RFC 5626, 6)
 	terms    terms
 	door     door

@@ -26,21 +26,28 @@ func (g *registration) update() {
 	g.bind()
 }
 
-// bind asks the location service for the change.
+// bind asks the location service for the change. It is finished by whoever comes second, this or the answer: so nothing waits where there is no disk to wait for.
 func (g *registration) bind() {
 	g.Location.Update(g.aor, g.apply, func(after []location.Binding, err error) {
-		g.tx.Owner().Do(func() { g.finish(after, err) })
+		g.after, g.failed = after, err
+		if g.met.Swap(true) {
+			g.tx.Owner().Do(g.finish)
+		}
 	})
+	if g.met.Swap(true) {
+		g.finish()
+	}
 }
 
 // finish answers a REGISTER that wanted a change. An error is ours, or that of the location service: 500 if the store failed, 503 if
 // it has no room.
-func (g *registration) finish(after []location.Binding, err error) {
+func (g *registration) finish() {
 	defer g.end()
-	if err != nil {
-		g.tx.Fail(err)
+	if g.failed != nil {
+		g.tx.Fail(g.failed)
 		return
 	}
+	after := g.after
 	if g.Metrics.Changed != nil {
 		g.Metrics.Changed(len(after))
 	}
