@@ -270,6 +270,9 @@ func (d *Desk) DeviceAdd(ctx context.Context, n NewDevice) error {
 	if err != nil {
 		return err
 	}
+	if strings.Contains(user, "/") {
+		return invalidf("device %s: a slash stands in the names of plain phones only", n.Device)
+	}
 	one := database.Device{AOR: wire.AOR{User: user, Host: domain}, Kind: n.Kind, Instance: canonicalInstance(n.Instance), Certificate: strings.ToLower(n.Certificate)}
 	if n.Instance != "" && !isURN(n.Instance) {
 		return invalidf("instance %q: want a URN, such as urn:uuid:f81d4fae-7dec-11d0-a765-00a0c91e6bf6", n.Instance)
