@@ -106,7 +106,7 @@ func New(c Config) (*Engine, error) {
 	e := &Engine{
 		config: c, log: c.Logger, began: time.Now(), origin: relay.NewOrigin(),
 		sessions: map[session]struct{}{}, browsers: map[string]*browser{}, stop: make(chan struct{}),
-		handshakes: handshakes{release: debug.FreeOSMemory},
+		handshakes: handshakes{collect: runtime.GC, giveBack: debug.FreeOSMemory},
 	}
 	e.ports.Range = c.Ports
 	if e.log == nil {

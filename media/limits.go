@@ -34,9 +34,11 @@ const (
 	// that follows is SRTP. Retransmission timers are at 16 s by then. RFC 6347
 	keepDTLS = 20 * time.Second
 
-	// releaseAfter is how many handshakes are worth a run of the garbage collector, and releaseEvery how often at most they may cause one: a million bindings take it a second.
+	// collectAfter is how many handshakes are worth a run of the garbage collector, 1.6 MB, and releaseAfter how many one that gives memory back to the system besides.
+	collectAfter = 16
 	releaseAfter = 32
-	releaseEvery = time.Minute
+	// collectShare: after such a run, which takes 5 to 10 ms, and a second with a million bindings, none for so many times as long.
+	collectShare = 20
 
 	// keyframeEvery bounds requests for a new picture: each costs the sender as much as a second of video.
 	keyframeEvery = 500 * time.Millisecond
