@@ -29,8 +29,8 @@ func newDev(t *testing.T) *server {
 	s.udp, s.tcp, s.tls, s.https = freeAddr(t), freeAddr(t), freeAddr(t), freeAddr(t)
 	turn := freeAddr(t)
 	s.conf = s.file("dev.toml", fmt.Sprintf("[media]\nwebrtc_udp = %s\n[turn]\nudp = %q\ntcp = %q\ntls = \"\"\n", portOf(freeAddr(t)), turn, turn))
-	s.cmd = exec.Command(program, "dev", "--data", filepath.Join(s.dir, "data"), "--config", s.conf, "--udp", s.udp, "--tcp", s.tcp, "--tls", s.tls, "--https", s.https)
-	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
+	s.cmd = exec.Command(program, "dev", "--data", filepath.Join(s.dir, "signalbox-dev"), "--config", s.conf, "--udp", s.udp, "--tcp", s.tcp, "--tls", s.tls, "--https", s.https)
+	s.cmd.Stdout, s.cmd.Stderr, s.dev = s.out, s.out, true
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -272,6 +272,31 @@ func TestPhonePage(t *testing.T) {
 	}
 	alice.until("!window.old")
 	alice.sees("Ready")
+	online := func() (n, all int) {
+		for _, d := range s.devices("--user", "alice") {
+			if all++; d.Online {
+				n++
+			}
+		}
+		return n, all
+	}
+	if n, all := online(); n != 1 || all != 1 {
+		t.Errorf("a page that was loaded anew is %d devices, %d of them online", all, n)
+	}
+	tab, closeTab := chromedp.NewContext(alice.ctx)
+	t.Cleanup(closeTab)
+	second := &webPhone{t, "alice's second tab", tab}
+	if err := chromedp.Do(tab, chromedp.Navigate("https://localhost:"+portOf(s.https)+"/phone")); err != nil {
+		t.Fatal(err)
+	}
+	second.sees("in use in another tab")
+	second.press("Continue as alice")
+	second.sees("Ready")
+	if n, all := online(); n != 2 || all != 2 {
+		t.Errorf("two tabs are %d devices, %d of them online", all, n)
+	}
+	closeTab()
+	s.until("the second tab is gone", func() bool { n, _ := online(); return n == 1 })
 	bob.js(phone + ".dial('alice')")
 	alice.press("Decline")
 	bob.sees("alice declined the call.")

@@ -21,7 +21,11 @@ type listedDevice struct {
 // devices is what `signalbox device list` shows.
 func (s *server) devices(args ...string) (list []listedDevice) {
 	s.t.Helper()
-	out, err := exec.Command(program, append([]string{"device", "list", "-o", "json", "--config", s.conf}, args...)...).Output()
+	cmd := exec.Command(program, append([]string{"device", "list", "-o", "json"}, args...)...)
+	if cmd.Dir = s.dir; !s.dev { // whose database any command finds by itself
+		cmd.Args = append(cmd.Args, "--config", s.conf)
+	}
+	out, err := cmd.Output()
 	if err == nil {
 		err = json.Unmarshal(out, &list)
 	}

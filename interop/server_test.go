@@ -56,6 +56,7 @@ type server struct {
 	program       string   // "" is the one with the race detector
 	env           []string // more of its environment
 	dir, conf     string
+	dev           bool   // as `signalbox dev` runs it, in dir
 	udp, tcp, tls string // host:port
 	https, http   string
 	ca            *authority

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"signalbox/internal/wire"
 	"signalbox/location"
@@ -132,6 +133,26 @@ func TestFlowReplaced(t *testing.T) {
 		moved.register("Contact: <sip:anything@10.1.1.1>;"+urn1+";reg-id=2;expires=0", outboundPhone)
 		moved.register("Contact: <sip:alice@10.1.1.1:5062>;expires=0")
 		if diff := cmp.Diff([]string{"192.0.2.1:5062 0", "192.0.2.1:5064 1"}, w.flowsOf()); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// What the phone says over a flow that it has replaced comes too late: a web page's goodbye, when it is loaded anew. RFC 5626, 6
+func TestReplacedFlowLeaves(t *testing.T) {
+	play(t, func(w *world) {
+		old := w.phone("alice", "192.0.2.1:5062")
+		old.connect(1, wire.WSS)
+		old.register(flow("sip:abc@x1.invalid;transport=ws", urn1, 1), outboundPhone)
+		page := w.phone("alice", "192.0.2.1:5063")
+		page.connect(2, wire.WSS)
+		page.register(flow("sip:def@x2.invalid;transport=ws", urn1, 1), outboundPhone)
+		want(t, old.register(flow("sip:abc@x1.invalid;transport=ws", urn1, 1)+";expires=0", outboundPhone), 200)
+		if diff := cmp.Diff([]string{"x2.invalid:0 1"}, w.flowsOf()); diff != "" {
+			t.Error(diff)
+		}
+		want(t, page.register(flow("sip:def@x2.invalid;transport=ws", urn1, 1)+";expires=0", outboundPhone), 200)
+		if diff := cmp.Diff([]string{}, w.flowsOf(), cmpopts.EquateEmpty()); diff != "" {
 			t.Error(diff)
 		}
 	})

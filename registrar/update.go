@@ -81,7 +81,7 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 		epoch, cseq := g.epoch(after, c)
 		session := g.shown(after, c)
 		switch {
-		case at < 0 && c.interval == 0: // nothing to remove
+		case c.interval == 0 && (at < 0 || g.replacedBy(&after[at], c)): // nothing to remove
 		case at < 0:
 			after = append(after, g.binding(c, time.Time{}, epoch, cseq, session))
 		case c.interval == 0:
@@ -95,6 +95,12 @@ func (g *registration) apply(now []location.Binding) ([]location.Binding, error)
 		return nil, wire.Errorf(403, "Too Many Contacts", "registrar: %d contacts for %s", len(after), g.aor)
 	}
 	return g.limitDevices(now, after)
+}
+
+// replacedBy tells whether what is to be removed has made way for this binding already: the same phone has come back on another flow before its leaving was heard, as a web page does that
+// is loaded anew. RFC 5626, 6
+func (g *registration) replacedBy(b *location.Binding, c *contact) bool {
+	return b.RegID != 0 && b.CallID != g.req.CallID && b.Flow != g.tx.Flow.ID() && b.Contact.Raw != c.uri.Raw
 }
 
 // inOrder refuses a request that a later one from the same phone has overtaken. RFC 3261, 10.3 says that it fails, and RFC 3261, 12.2.2 which

@@ -58,11 +58,29 @@ function digest({user, domain, ha1}, uri, challenges) {
     `cnonce="${cnonce}", response="${response}"`;
 }
 
+// hold takes a lock until what it gives is called, or the tab is closed; null if another tab has it.
+const hold = name => new Promise(resolve => {
+  navigator.locks.request(name, {ifAvailable: true}, lock => lock ? new Promise(release => resolve(release)) : resolve(null));
+});
+
 // holdAccount tells the other tabs of this browser that an account is in use here, for as long as the tab lives.
 export function holdAccount(user) {
-  let release = () => {};
-  navigator.locks?.request(`signalbox:${user}`, {ifAvailable: true}, lock => lock && new Promise(resolve => (release = resolve)));
-  return () => release();
+  const held = navigator.locks ? hold(`signalbox:${user}`) : null;
+  return async () => (await held)?.();
+}
+
+// takeDevice makes this tab one of the devices that the browser is for an account: the first that no other tab is. So a page that is loaded again is no new phone
+// (RFC 5626, 4.1). Over plain http there are no locks, and each page is a phone of its own.
+export async function takeDevice({user, domain}) {
+  if (!navigator.locks) return {release() {}};
+  const key = `signalbox.devices.${user}@${domain}`;
+  const known = JSON.parse(localStorage.getItem(key) ?? '[]');
+  for (const instance of [...known, crypto.randomUUID()]) {
+    const release = await hold(`signalbox-device:${instance}`);
+    if (!release) continue;
+    if (!known.includes(instance)) localStorage.setItem(key, JSON.stringify([...known, instance].slice(-20)));
+    return {instance, release};
+  }
 }
 
 // inUse lists the accounts that other tabs hold.

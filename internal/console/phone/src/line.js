@@ -18,18 +18,20 @@ export class Line extends EventTarget {
   unread = new Map();
   relayOnly = false;
   #ua;
+  #device; // takeDevice's
   #session;
   #negotiating = null; // the session, while hold is being negotiated
   #sound = new Audio();
   #tone = () => {};
 
-  constructor(account) {
+  constructor(account, device) {
     super();
     this.account = account;
+    this.#device = device;
     this.#sound.autoplay = true;
     const socket = new JsSIP.WebSocketInterface(`${account.origin.replace(/^http/, 'ws')}/sip`);
     this.#ua = new JsSIP.UA({
-      sockets: [socket], uri: `sip:${account.user}@${account.domain}`, realm: account.domain, ha1: account.ha1, register_expires: 600,
+      sockets: [socket], uri: `sip:${account.user}@${account.domain}`, realm: account.domain, ha1: account.ha1, register_expires: 600, instance_id: device.instance,
       user_agent: 'Signalbox phone', no_answer_timeout: 60, connection_recovery_min_interval: 1, connection_recovery_max_interval: 15,
     });
     this.#ua.on('registered', () => this.#set({state: 'ready', trouble: ''}));
@@ -44,6 +46,7 @@ export class Line extends EventTarget {
   stop() {
     this.#tone();
     this.#ua.stop();
+    this.#device.release();
   }
 
   // address makes a whole address of what somebody typed; null if nothing can be made of it.

@@ -1,6 +1,6 @@
 // The phone page.
 import {LitElement, html, nothing} from 'lit';
-import {Refused, accountOf, forget, holdAccount, iceServers, inUse, remember, remembered, serverConfig} from './account.js';
+import {Refused, accountOf, forget, holdAccount, iceServers, inUse, remember, remembered, serverConfig, takeDevice} from './account.js';
 import * as audio from './audio.js';
 import * as icons from './icons.js';
 import {Line} from './line.js';
@@ -44,7 +44,7 @@ class Phone extends LitElement {
       return this.requestUpdate();
     }
     const account = remembered();
-    if (account?.origin === location.origin && account.domain === this.config.domain) this.#begin(account);
+    if (account?.origin === location.origin && account.domain === this.config.domain) await this.#begin(account);
     else await this.#watchTabs();
     this.requestUpdate();
   }
@@ -67,7 +67,7 @@ class Phone extends LitElement {
       const account = accountOf(location.origin, this.config.domain, name, password);
       await iceServers(account); // tells a wrong password
       remember(account);
-      this.#begin(account);
+      await this.#begin(account);
     } catch (error) {
       this.problem = error instanceof Refused ? error : {message: 'The server does not answer. Is it running?'};
     }
@@ -75,9 +75,9 @@ class Phone extends LitElement {
     this.requestUpdate();
   }
 
-  #begin(account) {
+  async #begin(account) {
     this.release = holdAccount(account.user);
-    this.line = new Line(account);
+    this.line = new Line(account, await takeDevice(account));
     this.line.relayOnly = localStorage.getItem('signalbox.relay') === 'true';
     this.known = JSON.parse(localStorage.getItem(this.#knownKey()) ?? '[]');
     this.line.addEventListener('change', () => this.#lineChanged());

@@ -6,7 +6,7 @@
 // It calls with the account in user and password, or with the one that the visitor signs in with. server is where this file came from, unless
 // it is given. Its colours are the page's: --sip-phone-accent and the rest below can be set.
 import {LitElement, css, html, nothing} from 'lit';
-import {Refused, accountOf, iceServers, remember, remembered, serverConfig} from './account.js';
+import {Refused, accountOf, iceServers, remember, remembered, serverConfig, takeDevice} from './account.js';
 import * as icons from './icons.js';
 import {Line} from './line.js';
 import {qualityDetails} from './view-quality.js';
@@ -76,7 +76,7 @@ class SipPhone extends LitElement {
     this.problem = '';
     const known = remembered();
     if (this.user) await this.#dial(this.user, this.password ?? '');
-    else if (known?.origin === this.#origin) this.#start(known);
+    else if (known?.origin === this.#origin) await this.#start(known);
     else this.asking = true;
   }
 
@@ -90,15 +90,19 @@ class SipPhone extends LitElement {
       await iceServers(account);
       if (!this.user) remember(account);
       this.asking = false;
-      this.#start(account);
+      await this.#start(account);
     } catch (error) {
       this.problem = error instanceof Refused ? error.message : 'The server does not answer.';
     }
     this.busy = false;
   }
 
-  #start(account) {
-    this.line = new Line(account);
+  async #start(account) {
+    this.busy = true;
+    const device = await takeDevice(account);
+    this.busy = false;
+    if (!this.isConnected) return device.release();
+    this.line = new Line(account, device);
     let called = false;
     this.line.addEventListener('change', () => {
       const {state, call, trouble} = this.line ?? {};
