@@ -343,13 +343,7 @@ func (l *lan) linphone(home, dir, port, server string) (phone *exec.Cmd, out *ou
 		}
 	}
 	rc := filepath.Join(dir, "linphonerc")
-	text, _ := os.ReadFile(rc)
-	if uuid := regexp.MustCompile(`(?m)^uuid=.*$`).Find(text); uuid != nil {
-		text = append([]byte("[misc]\n"), uuid...)
-	} else {
-		text = nil
-	}
-	text = fmt.Appendf(text, "\n[sip]\nsip_port=%s\nsip_tcp_port=0\nsip_tls_port=0\nuse_ipv6=0\nkeepalive_period=0\n", port)
+	text := fmt.Appendf(nil, "[misc]\n%s\n[sip]\nsip_port=%s\nsip_tcp_port=0\nsip_tls_port=0\nuse_ipv6=0\nkeepalive_period=0\n", instance(rc), port)
 	if err := os.WriteFile(rc, text, 0o600); err != nil {
 		l.t.Fatal(err)
 	}
@@ -376,6 +370,12 @@ func (l *lan) linphone(home, dir, port, server string) (phone *exec.Cmd, out *ou
 	return phone, out, dir
 }
 
+// instance is the line of a linphonerc that says which instance it is; "" as long as linphonec has not written one.
+func instance(rc string) string {
+	text, _ := os.ReadFile(rc)
+	return string(regexp.MustCompile(`(?m)^uuid=.*$`).Find(text))
+}
+
 // Linphone says which instance it is and knows nothing of flows: when it has moved without a word only its newest contact is rung (RFC 5627, 6.1).
 func TestLinphoneMoves(t *testing.T) {
 	t.Parallel()
@@ -384,6 +384,7 @@ func TestLinphoneMoves(t *testing.T) {
 	first, _, dir := l.linphone("home1", "", "5070", server1)
 	waitFor(t, "registration", func() bool { return len(s.registered("bob")) == 1 })
 	old := s.registered("bob")[0]
+	waitFor(t, "written identity", func() bool { return instance(filepath.Join(dir, "linphonerc")) != "" })
 	first.Process.Kill()
 	first.Wait()
 	_, out, _ := l.linphone("home2", dir, "5071", server2)

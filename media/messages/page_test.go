@@ -166,6 +166,26 @@ func connected(t *testing.T, r *rig) (*browser, *wire.Request) {
 	return b, reg
 }
 
+// speaking is a page of alice's that has sent a MESSAGE, and its flow; nil if it was taken for gone before, as happens where the machine stands still for longer than a page
+// may be silent.
+func (r *rig) speaking() (*browser, transport.Flow) {
+	r.t.Helper()
+	b := newBrowser(r.t, channelName, channelName)
+	b.connect(r, alice)
+	for r.Len() > 0 {
+		select {
+		case f := <-b.frames:
+			if f["user"] != nil {
+				_ = b.dc.SendText(`{"to":"sip:bob@example.org","text":"x","id":"1"}`)
+			}
+		case m := <-r.requests:
+			return b, m.flow
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil, nil
+}
+
 func take[T any](t *testing.T, what string, c <-chan T) T {
 	t.Helper()
 	select {
