@@ -169,7 +169,7 @@ func (m *client) settle() {
 // rest keeps the transaction for d.
 func (m *client) rest(s state, d time.Duration) {
 	m.state = s
-	m.deadline = m.layer.wheel.in(d)
+	m.deadline = m.layer.wheel.leisurely(d)
 	m.timer.start(m.deadline)
 }
 

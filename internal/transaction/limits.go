@@ -46,6 +46,9 @@ const (
 	// wheelSlots of 10 ms are 41 s, one turn of the wheel: only timers of users (Timer C) take more than one.
 	wheelSlots = 4096
 
+	// leisure is how many ticks a finished transaction may stay longer than RFC 3261, 17 says at least: 500 ms.
+	leisure = 50
+
 	// fireBatch timers leave the wheel under one lock, and are posted without it.
 	fireBatch = 256
 

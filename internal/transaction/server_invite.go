@@ -45,7 +45,7 @@ func (m *server) progress(res *wire.Response) {
 func (m *server) accept(tx *Server, res *wire.Response) {
 	m.final(tx, res)
 	m.state, m.last = accepted, nil
-	m.deadline = m.layer.wheel.in(timerL)
+	m.deadline = m.layer.wheel.leisurely(timerL)
 	m.timer.start(m.deadline)
 	m.report(tx, res.StatusCode)
 }
@@ -115,7 +115,7 @@ func (m *server) confirm() {
 		m.terminate()
 		return
 	}
-	m.timer.start(m.layer.wheel.in(timerI))
+	m.timer.start(m.layer.wheel.leisurely(timerI))
 }
 
 // passACK gives the user an ACK to a 2xx. It makes no transaction: none answers it and nothing is kept (RFC 3261, 17).

@@ -149,7 +149,7 @@ func TestServerINVITEConfirmed(t *testing.T) {
 		s.in(s.udp, request("INVITE"))
 		s.at(5.59)
 		s.alive(1, 0)
-		s.at(5.6)
+		s.at(6) // the next half second
 		s.alive(0, 0)
 		s.want(`0.000 < INVITE
 			0.000 tu INVITE

@@ -47,7 +47,7 @@ func (m *server) absorb(d time.Duration) {
 		m.terminate()
 		return
 	}
-	m.deadline = m.layer.wheel.in(d)
+	m.deadline = m.layer.wheel.leisurely(d)
 	m.timer.start(m.deadline)
 }
 

@@ -67,6 +67,9 @@ func (w *wheel) close() { w.once.Do(func() { close(w.done) }) }
 // in is the tick d from now, rounded up.
 func (w *wheel) in(d time.Duration) tick { return ticks(time.Since(w.begin) + d) }
 
+// leisurely is in, or up to leisure later: for transactions that are only to be forgotten. So those of half a second go together, and the wheel sleeps between them.
+func (w *wheel) leisurely(d time.Duration) tick { return (w.in(d) + leisure - 1) / leisure * leisure }
+
 // behind is how late the next timer already is: under load the wheel's goroutine waits for the processor as all others do.
 func (w *wheel) behind() time.Duration {
 	w.mu.Lock()

@@ -98,6 +98,26 @@ func TestWheelWithin(t *testing.T) {
 	})
 }
 
+// What is only forgotten is never forgotten early, and goes with all else of its half second: the wheel wakes for them together.
+func TestWheelLeisurely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWheel()
+		defer w.close()
+		together := map[tick]int{}
+		for range 200 {
+			due := w.leisurely(timerJ)
+			if early := due - w.in(timerJ); early < 0 || early >= leisure {
+				t.Fatalf("%d ticks after the time", early)
+			}
+			together[due]++
+			time.Sleep(5 * time.Millisecond)
+		}
+		if len(together) > 3 {
+			t.Errorf("the transactions of a second go at %d times", len(together))
+		}
+	})
+}
+
 // A closed wheel runs nothing more.
 func TestWheelClose(t *testing.T) {
 	play(t, func(s *stage) {
