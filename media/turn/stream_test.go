@@ -69,7 +69,6 @@ func TestStreamFrames(t *testing.T) {
 				"STUN of 65535 bytes":           append([]byte{0, 1, 0xFF, 0xFF}, make([]byte, 60)...),
 				"STUN of 1504 bytes":            append([]byte{0, 1, 0x05, 0xCC}, make([]byte, 60)...),
 				"an odd length":                 append([]byte{0, 1, 0, 3}, make([]byte, 60)...),
-				"a length that leaves a rest":   append([]byte{0, 1, 0, 0}, good[4:]...),
 				"an attribute of 65535 bytes":   lying(65535),
 				"an attribute that is too long": lying(9),
 				"an attribute of 0":             lying(0),
