@@ -2,6 +2,7 @@ package interop
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -33,26 +34,12 @@ const (
 // newLAN makes the network, or skips the test where the machine does not let us.
 func newLAN(t *testing.T) *lan {
 	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("SKIPPED: phones behind NAT: network namespaces need root")
-	}
-	for _, program := range []string{"ip", "nft", "sysctl"} {
+	for _, program := range []string{"nft", "sysctl"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("SKIPPED: phones behind NAT: %s is not installed (interop/tools.sh installs it)", program)
 		}
 	}
-	l := &lan{t, fmt.Sprintf("sb%d-%d", os.Getpid()%100000, guestNumber.Add(1)%10000), domain}
-	t.Cleanup(func() {
-		for _, ns := range []string{"server", "nat1", "nat2", "home1", "home2"} {
-			_ = exec.Command("ip", "netns", "del", l.ns(ns)).Run()
-		}
-	})
-	for _, ns := range []string{"server", "nat1", "nat2", "home1", "home2"} {
-		if out, err := exec.Command("ip", "netns", "add", l.ns(ns)).CombinedOutput(); err != nil {
-			t.Skipf("SKIPPED: phones behind NAT: no network namespaces: %s", out)
-		}
-		l.run(ns, "ip", "link", "set", "lo", "up")
-	}
+	l := newNamespaces(t, "phones behind NAT", "server", "nat1", "nat2", "home1", "home2")
 	l.connect("server", "nat1", server1, "198.51.100.2")
 	l.connect("server", "nat2", server2, "203.0.113.2")
 	for i := 1; i <= 2; i++ {
@@ -64,6 +51,27 @@ func newLAN(t *testing.T) *lan {
 			`add rule ip nat post oifname "to-server" ip saddr 192.168.77.2 masquerade random`)).CombinedOutput(); err != nil {
 			t.Skipf("SKIPPED: phones behind NAT: no NAT in this kernel: %s", out)
 		}
+	}
+	return l
+}
+
+// newNamespaces makes networks of one machine each, or skips the test where the machine does not let us.
+func newNamespaces(t *testing.T, what string, names ...string) *lan {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skipf("SKIPPED: %s: network namespaces need root", what)
+	}
+	l := &lan{t, fmt.Sprintf("sb%d-%d", os.Getpid()%100000, guestNumber.Add(1)%10000), domain}
+	t.Cleanup(func() {
+		for _, ns := range names {
+			_ = exec.Command("ip", "netns", "del", l.ns(ns)).Run()
+		}
+	})
+	for _, ns := range names {
+		if out, err := exec.Command("ip", "netns", "add", l.ns(ns)).CombinedOutput(); err != nil {
+			t.Skipf("SKIPPED: %s: no network namespaces: %s", what, out)
+		}
+		l.run(ns, "ip", "link", "set", "lo", "up")
 	}
 	return l
 }
@@ -82,6 +90,16 @@ func (l *lan) run(ns string, args ...string) {
 	}
 }
 
+// resolver gives a namespace a name server of its own: ip shows the program this file in place of /etc/resolv.conf.
+func (l *lan) resolver(ns, addr string) {
+	l.t.Helper()
+	dir := filepath.Join("/etc/netns", l.ns(ns))
+	l.t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "resolv.conf"), []byte("nameserver "+addr+"\n"), 0o644)); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
 // connect joins two namespaces by a cable; the interfaces are named after where they lead to.
 func (l *lan) connect(a, b, addrA, addrB string) {
 	l.t.Helper()
@@ -94,6 +112,12 @@ func (l *lan) connect(a, b, addrA, addrB string) {
 
 // dial connects from inside a namespace.
 func (l *lan) dial(ns, addr string) (conn net.Conn, err error) {
+	e := l.inside(ns, func() { conn, err = net.Dial("tcp", addr) })
+	return conn, errors.Join(e, err)
+}
+
+// inside does something in a namespace; sockets that it makes stay there.
+func (l *lan) inside(ns string, do func()) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -104,43 +128,36 @@ func (l *lan) dial(ns, addr string) (conn net.Conn, err error) {
 		}
 		defer f.Close()
 		if err = unix.Setns(int(f.Fd()), unix.CLONE_NEWNET); err == nil {
-			conn, err = net.Dial("tcp", addr)
+			do()
 		}
 	}()
 	<-done
-	return conn, err
+	return err
 }
 
 // serve starts the program on the outside.
 func (l *lan) serve(users ...string) *server {
 	l.t.Helper()
-	return l.serveIn("server", l.domain, server1, server2, "", users...)
+	return l.serveIn("server", l.domain, []string{server1 + ":5060", server2 + ":5060"}, "", users...)
 }
 
-// serveIn starts the program in a namespace with two addresses. extra is more TOML.
-func (l *lan) serveIn(ns, domain, addr1, addr2, extra string, users ...string) *server {
+// serveIn starts the program in a namespace, on addresses for UDP and TCP. extra is more TOML.
+func (l *lan) serveIn(ns, domain string, listen []string, extra string, users ...string) *server {
 	l.t.Helper()
 	dir := l.t.TempDir()
 	s := &server{t: l.t, dir: dir, conf: filepath.Join(dir, "signalbox.toml")}
 	s.file("signalbox.toml", fmt.Sprintf(`domain = %q
 [listen]
-udp = ["%s:5060", "%s:5060"]
-tcp = ["%[2]s:5060", "%[3]s:5060"]
+udp = [%s]
+tcp = [%[2]s]
 tls = ""
 https = ""
 [store]
 database = "sqlite:data/signalbox.db"
 [log]
 level = "trace"
-%[4]s`, domain, addr1, addr2, extra))
-	csv := "username,domain,password\n"
-	for _, u := range users {
-		csv += u + "," + domain + "," + password(u) + "\n"
-	}
-	s.file("users.csv", csv)
-	if out, err := exec.Command(program, "user", "import", filepath.Join(dir, "users.csv"), "--config", s.conf).CombinedOutput(); err != nil {
-		l.t.Fatalf("user import: %v\n%s", err, out)
-	}
+%[3]s`, domain, `"`+strings.Join(listen, `", "`)+`"`, extra))
+	s.importUsers(domain, users...)
 	s.out = &output{}
 	s.cmd = l.command(ns, program, "serve", "--config", s.conf)
 	s.cmd.Stdout, s.cmd.Stderr = s.out, s.out
@@ -149,7 +166,7 @@ level = "trace"
 	}
 	l.t.Cleanup(s.stop)
 	waitFor(l.t, "server", func() bool {
-		c, err := l.dial(ns, addr1+":5060")
+		c, err := l.dial(ns, listen[0])
 		if err == nil {
 			c.Close()
 		}
@@ -314,7 +331,7 @@ func TestEdgeProxy(t *testing.T) {
 	l.domain = server1 // a number needs no DNS
 	l.run("nat2", "ip", "route", "add", "default", "via", server2)
 	l.serve("alice", "bob")
-	edge := l.serveIn("nat2", "edge.test", "203.0.113.2", "192.168.77.1", "[proxy]\nedge = \""+server1+"\"\n")
+	edge := l.serveIn("nat2", "edge.test", []string{"203.0.113.2:5060", "192.168.77.1:5060"}, "[proxy]\nedge = \""+server1+"\"\n")
 	alice := l.baresip("home1", "", "alice", server1, "udp", "")
 	bob := l.baresip("home2", "", "bob", "192.168.77.1", "tcp", ";sipnat=outbound")
 	if !regexp.MustCompile(`Path: <sip:A[^>]*@203.0.113.2:5060;lr;ob>`).MatchString(bob.out.String()) || !strings.Contains(bob.out.String(), "Require: outbound") {

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/csv"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -100,15 +101,23 @@ ca = "ca.crt"
 [store]
 database = "sqlite:data/signalbox.db"
 %s`, domain, s.udp, s.tcp, s.tls, s.https, s.http, extra))
-	csv := "username,domain,password\n"
-	for _, u := range users {
-		csv += u + "," + domain + "," + password(u) + "\n"
-	}
-	s.file("users.csv", csv)
-	if out, err := exec.Command(program, "user", "import", filepath.Join(dir, "users.csv"), "--config", s.conf).CombinedOutput(); err != nil {
-		t.Fatalf("user import: %v\n%s", err, out)
-	}
+	s.importUsers(domain, users...)
 	return s
+}
+
+// importUsers makes accounts while the program does not run.
+func (s *server) importUsers(domain string, users ...string) {
+	s.t.Helper()
+	var text bytes.Buffer
+	w := csv.NewWriter(&text)
+	w.Write([]string{"username", "domain", "password"})
+	for _, u := range users {
+		w.Write([]string{u, domain, password(u)})
+	}
+	w.Flush()
+	if out, err := exec.Command(program, "user", "import", s.file("users.csv", text.String()), "--config", s.conf).CombinedOutput(); err != nil {
+		s.t.Fatalf("user import: %v\n%s", err, out)
+	}
 }
 
 func password(user string) string { return "secret-of-" + user }

@@ -93,9 +93,10 @@ func (c *call) wantsPrivacy() bool {
 	return c.facts&hasPrivacy != 0 && strings.Contains(strings.ToLower(wire.Get(c.req, "Privacy")), "id")
 }
 
-// dropCredentials removes those for realms of ours; others are for proxies further on.
+// dropCredentials removes those for realms of ours; others are for proxies further on, and without any of ours stay where they are.
 func (c *call) dropCredentials(req *wire.Request, name string) {
 	var others []string
+	found := false
 	for _, h := range req.Headers() {
 		if len(h.Name()) != len(name) || !strings.EqualFold(h.Name(), name) {
 			continue
@@ -106,9 +107,12 @@ func (c *call) dropCredentials(req *wire.Request, name string) {
 		} else {
 			local = auth.IsSessionToken(h.Value())
 		}
-		if !local {
+		if found = found || local; !local {
 			others = append(others, h.Value())
 		}
+	}
+	if !found {
+		return
 	}
 	wire.Del(req, name)
 	for _, value := range others {

@@ -128,6 +128,10 @@ func TestHardening28Credentials(t *testing.T) {
 		if list := headers(got, "Authorization"); len(list) != 0 {
 			t.Errorf("Authorization: %q", list)
 		}
+		alice.sends("MESSAGE", "sip:bob@example.org", "Authorization: NoOneKnowsThisScheme opaque-data=here", "Subject: behind it") // RFC 4475, 3.3.7
+		if got := bob.hearsRequest("MESSAGE").String(); !strings.Contains(got, "Authorization: NoOneKnowsThisScheme opaque-data=here\r\nSubject: behind it\r\n") {
+			t.Errorf("credentials for nobody here have moved:\n%s", got)
+		}
 	})
 }
 

@@ -182,6 +182,9 @@ func (g *registration) inspect() error {
 	if g.req.Method != sip.REGISTER {
 		return wire.Errorf(405, "", "registrar: %s", g.req.Method).With("Allow", "REGISTER") // RFC 3261, 8.2.1
 	}
+	if !g.req.To.URI.IsSIP() { // RFC 3261, 10.2: the address-of-record is a SIP URI; RFC 4475, 3.3.4
+		return wire.Errorf(400, "To Is No SIP URI", "registrar: %q", g.req.To.URI.Raw)
+	}
 	values := wire.List(g.req, "Contact")
 	g.named, g.addresses = len(values), g.oneAddress[:0]
 	for _, value := range values { // what cannot be read is refused before anybody is asked for a password: RFC 4475, 3.1.2.13

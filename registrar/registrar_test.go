@@ -109,7 +109,7 @@ func TestRefused(t *testing.T) {
 		{"To in the other domain", func(p *phone) { p.to = "sip:carol@example.net" }, []string{contact}, "404"},
 		{"To nobody", func(p *phone) { p.to = "sip:example.org" }, []string{contact}, "404"},
 		{"To with NUL (hardening 19)", func(p *phone) { p.to = "sip:alice%00@example.org" }, []string{contact}, "404"},
-		{"To by telephone number", func(p *phone) { p.to = "tel:+12125550100" }, []string{contact}, "404"},
+		{"To by telephone number (RFC 3261, 10.2)", func(p *phone) { p.to = "tel:+12125550100" }, []string{contact}, "400"},
 		// RFC 3261, 10.3 step 6; hardening 47
 		{"* without Expires", nil, []string{"Contact: *"}, "400"},
 		{"* with Expires", nil, []string{"Contact: *", "Expires: 60"}, "400"},
