@@ -101,7 +101,7 @@ func (p *webPhone) until(expression string) {
 			return
 		}
 	}
-	p.shoot("failed")
+	p.looks("failed")
 	p.t.Fatalf("%s: never true: %s\nthe page says: %s", p.name, expression, p.js("document.body.innerText"))
 }
 
@@ -130,22 +130,44 @@ func (p *webPhone) types(selector, text string) {
 	p.js(fmt.Sprintf("document.querySelector(%q).value = %q", selector, text))
 }
 
-// shoot takes pictures: light and dark, for a desk and for a hand.
-func (p *webPhone) shoot(name string) {
+// cut names what of the page is out of sight: to the side of it, or, scrolled to its end, below the bar at its bottom.
+const cut = `(() => {
+	const shown = root => [...root.querySelectorAll('*')].flatMap(e => [e, ...(e.shadowRoot ? shown(e.shadowRoot) : [])])
+		.filter(e => e.checkVisibility({opacityProperty: true, visibilityProperty: true}) && e.getBoundingClientRect().width > 1);
+	scrollTo(0, document.body.scrollHeight);
+	const floor = document.querySelector('nav.tabs')?.checkVisibility() && !document.querySelector('dialog[open]') ? document.querySelector('nav.tabs').getBoundingClientRect().top : Infinity;
+	const out = shown(document.body).filter(e => {
+		const r = e.getBoundingClientRect();
+		return r.right > innerWidth + 1 || r.left < -1 || r.bottom > floor + 1 && e.closest('main') && !e.closest('.bubbles');
+	}).map(e => e.localName + '.' + e.className + ' ' + e.textContent.trim().slice(0, 30));
+	scrollTo(0, 0);
+	return out.join('; ');
+})()`
+
+// looks sees to it that everything can be seen at a desk, in a hand and in a small hand, and takes pictures, light and dark.
+func (p *webPhone) looks(name string) {
 	p.t.Helper()
-	if shots == "" {
-		return
+	do := func(what chromedp.Action[chromedp.Void]) {
+		p.t.Helper()
+		if err := chromedp.Do(p.ctx, what); err != nil {
+			p.t.Fatal(err)
+		}
 	}
-	for _, scheme := range []string{"light", "dark"} {
-		for kind, size := range map[string][2]int64{"desk": {1180, 780}, "hand": {390, 780}} {
-			dress := func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+	for kind, size := range map[string][2]int64{"desk": {1180, 780}, "hand": {390, 844}, "small": {320, 568}} {
+		do(chromedp.EmulateViewport(size[0], size[1]))
+		p.js("new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+		if bad := p.js(cut); bad != "" {
+			p.t.Errorf("%s, %s, %s: cut off: %s", p.name, name, kind, bad)
+		}
+		for _, scheme := range []string{"light", "dark"} {
+			if shots == "" {
+				break
+			}
+			do(func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
 				_, err := cdpcall.Call(ctx, t, emulation.SetEmulatedMedia,
 					emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
 				return chromedp.Void{}, err
-			}
-			if err := chromedp.Do(p.ctx, dress, chromedp.EmulateViewport(size[0], size[1])); err != nil {
-				p.t.Fatal(err)
-			}
+			})
 			p.js("new Promise(r => setTimeout(r, 250))")
 			png, err := chromedp.Run(p.ctx, chromedp.CaptureScreenshot())
 			if err != nil {
@@ -156,9 +178,7 @@ func (p *webPhone) shoot(name string) {
 			}
 		}
 	}
-	if err := chromedp.Do(p.ctx, chromedp.EmulateViewport(1180, 780)); err != nil {
-		p.t.Fatal(err)
-	}
+	do(chromedp.EmulateViewport(1180, 780))
 }
 
 // The first five minutes of a newcomer: two tabs of the phone page, alice and bob ready, a call with sound both ways, held, muted, keys pressed; messages both
@@ -168,7 +188,7 @@ func TestPhonePage(t *testing.T) {
 	s := newDev(t)
 	alice := openPhone(t, s, "alice", "/phone")
 	alice.sees("Continue as alice")
-	alice.shoot("signin")
+	alice.looks("signin")
 	// A wrong password is told at once, in plain words.
 	alice.types("input[name=name]", "alice")
 	alice.types("input[name=password]", "wrong")
@@ -176,7 +196,7 @@ func TestPhonePage(t *testing.T) {
 	alice.sees("That name and password do not go together.")
 	alice.press("Continue as alice")
 	alice.sees("Ready")
-	alice.shoot("dialer")
+	alice.looks("dialer")
 
 	bob := openPhone(t, s, "bob", "/phone")
 	bob.press("Continue as bob")
@@ -186,7 +206,7 @@ func TestPhonePage(t *testing.T) {
 	alice.press("Call")
 	bob.sees("is calling")
 	alice.sees("Ringing")
-	bob.shoot("incoming")
+	bob.looks("incoming")
 	bob.press("Answer")
 	alice.sees("Connected")
 	bob.sees("Connected")
@@ -197,12 +217,12 @@ func TestPhonePage(t *testing.T) {
 		p.press("Good connection")
 		p.sees("Path direct")
 	}
-	alice.shoot("call")
+	alice.looks("call")
 
 	alice.press("Keypad")
 	alice.press("5")
 	alice.until("document.querySelector('.digits').value === '5'") // it goes as RFC 4733, which a browser hears and does not tell
-	alice.shoot("keypad")
+	alice.looks("keypad")
 	alice.press("Keypad")
 	alice.press("Mute")
 	alice.sees("Unmute")
@@ -237,16 +257,35 @@ func TestPhonePage(t *testing.T) {
 		alice.sees(text)
 	}
 	bob.until("document.documentElement.scrollWidth <= document.documentElement.clientWidth") // nothing sticks out
-	bob.shoot("chat")
+	bob.looks("chat")
 	if err := chromedp.Do(bob.ctx, chromedp.EmulateViewport(390, 780)); err != nil {
 		t.Fatal(err)
 	}
 	bob.press("Messages")
-	bob.until(`(() => { // the newest is in sight
-		const [list, last] = ['.bubbles', '.bubbles li:last-child'].map(e => document.querySelector(e).getBoundingClientRect());
-		return list.height > 200 && last.bottom <= list.bottom;
-	})()`)
-	bob.shoot("chat-alone")
+	newest := func(room int) {
+		t.Helper()
+		bob.until(fmt.Sprintf(`(() => { // is in sight
+			const [list, last, form] = ['.bubbles', '.bubbles li:last-child', '.chat form'].map(e => document.querySelector(e).getBoundingClientRect());
+			return list.height > %d && last.bottom <= list.bottom && form.bottom <= document.querySelector('.tabs').getBoundingClientRect().top;
+		})()`, room))
+	}
+	newest(200)
+	bob.looks("chat-alone")
+	// A keyboard opens: the last message is still there. Who reads what was before is not taken away from it by a new message.
+	for _, height := range []int64{780, 420} {
+		if err := chromedp.Do(bob.ctx, chromedp.EmulateViewport(390, height)); err != nil {
+			t.Fatal(err)
+		}
+		newest(80)
+	}
+	bob.js("document.querySelector('.bubbles').scrollTo({top: 0})")
+	bob.until("!document.querySelector('signalbox-phone').atEnd")
+	alice.types("#text", "Number eight")
+	alice.press("Send")
+	bob.sees("Number eight")
+	if top := bob.js("new Promise(r => setTimeout(() => r(document.querySelector('.bubbles').scrollTop), 100))"); top != "0" {
+		t.Errorf("bob reads, and is taken to %s", top)
+	}
 	if err := chromedp.Do(bob.ctx, chromedp.EmulateViewport(1180, 780)); err != nil {
 		t.Fatal(err)
 	}
@@ -262,7 +301,7 @@ func TestPhonePage(t *testing.T) {
 	alice.js("document.querySelector('signalbox-phone').view = 'phone'")
 	alice.js("document.querySelector('signalbox-phone').requestUpdate()")
 	alice.sees("There is nobody called nobody here.")
-	alice.shoot("notfound")
+	alice.looks("notfound")
 	alice.press("Close")
 
 	// A reload is no new sign-in, and leaves no ghost: bob's call reaches the one page there is.
@@ -304,7 +343,7 @@ func TestPhonePage(t *testing.T) {
 	alice.press("Close")
 	alice.press("Sound settings")
 	alice.until("document.querySelector('signalbox-phone').meter > 0.3") // the tests' microphone beeps
-	alice.shoot("sound")
+	alice.looks("sound")
 	alice.js("document.querySelector('#sound').close()")
 	results.passed(t, "Phone page in Chromium", "two tabs in `signalbox dev`: call, hold, mute, keypad, messages, reload", "TestPhonePage", "wss")
 }
@@ -320,7 +359,7 @@ func TestPhonePageEcho(t *testing.T) {
 	phone := "document.querySelector('signalbox-phone').line"
 	alice.until(phone + ".call.quality?.received > 50 && " + phone + ".call.quality.hear > 0.01")
 	alice.press("Good connection")
-	alice.shoot("echo")
+	alice.looks("echo")
 	alice.press("Hang up")
 	alice.sees("Call ended.")
 	results.passed(t, "Phone page in Chromium", "the echo is heard", "TestPhonePageEcho", "wss")
@@ -394,7 +433,7 @@ func TestSipPhoneElement(t *testing.T) {
 	}
 	inside := "document.querySelector('sip-phone').shadowRoot"
 	shop.until(inside + "?.querySelector('button') != null")
-	shop.shoot("element")
+	shop.looks("element")
 	shop.js(inside + ".querySelector('button').click()")
 	bob.press("Answer")
 	shop.until(inside + ".textContent.includes('Connected')")
@@ -404,7 +443,14 @@ func TestSipPhoneElement(t *testing.T) {
 	for _, text := range []string{"Path", "direct", "Lost", "0 %", "Jitter"} {
 		shop.until(fmt.Sprintf("%s.querySelector('details').innerText.includes(%q)", inside, text))
 	}
-	shop.shoot("element-call")
+	if err := chromedp.Do(shop.ctx, chromedp.EmulateViewport(390, 844)); err != nil {
+		t.Fatal(err)
+	}
+	shop.until(`(() => { // the buttons stay together
+		const [mute, stop] = [...` + inside + `.querySelectorAll('.buttons button')].map(b => b.getBoundingClientRect());
+		return mute.top === stop.top && mute.height === stop.height;
+	})()`)
+	shop.looks("element-call")
 	shop.js(inside + ".querySelector('.stop').click()")
 	bob.until("document.querySelector('signalbox-phone').line.call.trouble === 'alice hung up.'")
 	results.passed(t, "<sip-phone> in Chromium", "a page of another origin embeds the element and calls", "TestSipPhoneElement", "wss")

@@ -22,7 +22,7 @@ func TestPhonePageTrouble(t *testing.T) {
 	alice.types("input[name=name]", "alice")
 	alice.press("Sign in")
 	alice.sees("That name and password do not go together.")
-	alice.shoot("wrong-password")
+	alice.looks("wrong-password")
 	alice.press("Continue as alice")
 	alice.sees("Ready")
 
@@ -37,7 +37,7 @@ func TestPhonePageTrouble(t *testing.T) {
 		alice.press("Call")
 		alice.sees(want)
 		if name == "NotAllowedError" {
-			alice.shoot("no-microphone")
+			alice.looks("no-microphone")
 		}
 		alice.press("Close")
 	}
@@ -57,8 +57,8 @@ func TestPhonePageTrouble(t *testing.T) {
 	alice.sees("On hold")
 	bob.sees("alice has put you on hold")
 	bob.until(phone + ".call.quality != null")
-	alice.shoot("hold")
-	bob.shoot("held")
+	alice.looks("hold")
+	bob.looks("held")
 	bob.press("Hang up")
 	alice.sees("bob hung up.")
 	alice.press("Close")
@@ -68,7 +68,7 @@ func TestPhonePageTrouble(t *testing.T) {
 	plain.js("(() => { Object.defineProperty(window, 'isSecureContext', {value: false}); document.querySelector('signalbox-phone').requestUpdate(); })()")
 	plain.sees("browsers lend the microphone to https pages only")
 	plain.until("document.querySelector('.notice a')?.href === 'https://localhost:" + portOf(s.https) + "/phone'")
-	plain.shoot("http")
+	plain.looks("http")
 
 	// The keyboard is enough: the first field has a label, Enter calls, and Escape closes the dialog.
 	alice.js("document.querySelector('#to').focus()")
@@ -83,7 +83,7 @@ func TestPhonePageTrouble(t *testing.T) {
 
 	s.stop()
 	bob.sees("The connection to the server was lost.")
-	bob.shoot("lost")
+	bob.looks("lost")
 	if err := chromedp.Do(plain.ctx, chromedp.Reload()); err == nil {
 		t.Error("the server is still there")
 	}

@@ -93,7 +93,9 @@ ${s}
     :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
     .icon { width: 1.25em; height: 1.25em; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
     .icon .dot { fill: currentColor; stroke: none; }
-    .status { display: grid; line-height: 1.3; min-width: 7rem; flex: 1; }
+    .status { display: grid; line-height: 1.3; flex: 1000 1 7rem; }
+    .buttons { display: flex; flex-wrap: wrap; gap: .6rem; flex: 1 0 auto; max-width: 100%; }
+    .buttons button { flex: 1; justify-content: center; white-space: nowrap; padding-inline: .8rem; }
     small { color: var(--soft); }
     .quality { flex-basis: 100%; font-size: .88em; border-top: 1px solid var(--line); padding-top: .5rem; }
     summary { display: flex; align-items: center; gap: .5rem; cursor: pointer; list-style: none; border-radius: .4rem; }
@@ -114,8 +116,10 @@ ${s}
     input { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: .6rem; padding: .5rem .7rem; width: 9rem; }`;get#t(){return this.server?new URL(this.server).origin:ad}connectedCallback(){super.connectedCallback(),this.timer=setInterval(()=>this.line?.call?.state==="up"&&this.#u(),500)}disconnectedCallback(){super.disconnectedCallback(),clearInterval(this.timer),this.#r()}#u(){let s=Math.floor((Date.now()-this.line.call.since)/1e3);this.clock=`${Math.floor(s/60)}:${String(s%60).padStart(2,"0")}`}async call(){this.problem="";let s=Ao();this.user?await this.#e(this.user,this.password??""):s?.origin===this.#t?await this.#o(s):this.asking=!0}hangup(){this.line?.hangup()}async#e(s,r){this.busy=!0;try{let{domain:o}=await vo(this.#t),c=Co(this.#t,o,s,r);await Fs(c),this.user||bo(c),this.asking=!1,await this.#o(c)}catch(o){this.problem=o instanceof Xe?o.message:"The server does not answer."}this.busy=!1}async#o(s){this.busy=!0;let r=await yo(s);if(this.busy=!1,!this.isConnected)return r.release();this.line=new fr(s,r);let o=!1;this.line.addEventListener("change",()=>{let{state:c,call:t,trouble:a}=this.line??{};c==="ready"&&!o&&(o=!0,this.line.dial(this.to)),(c==="failed"||t?.state==="ended")&&(this.problem=t?.trouble||a,this.dispatchEvent(new CustomEvent("ended",{detail:this.problem})),setTimeout(()=>this.#r())),this.requestUpdate()}),this.line.addEventListener("notice",c=>{this.problem=c.detail,this.#r()}),this.line.start()}#r(){this.line?.stop(),this.line=null}render(){let s=this.line?.call,o={calling:"Calling …",ringing:"Ringing …",up:s?.cut?"Waiting for the network …":s?.heldByOther?"You are on hold":`Connected ${this.clock??""}`};return De`<div class="box ${this.line||this.asking?"open":""}">
       ${this.line?De`
         <span class="status" role="status"><strong>${s?.name??this.to}</strong><small>${o[s?.state]??"Connecting …"}</small></span>
-        ${s?.state==="up"?De`<button class="plain" aria-pressed=${!!s.muted} @click=${()=>this.line.mute(!s.muted)}>${s.muted?No:Io}${s.muted?"Unmute":"Mute"}</button>`:Z}
-        <button class="stop" @click=${()=>s?this.hangup():this.#r()}>${Ro}Hang up</button>
+        <span class="buttons">
+          ${s?.state==="up"?De`<button class="plain" aria-pressed=${!!s.muted} @click=${()=>this.line.mute(!s.muted)}>${s.muted?No:Io}${s.muted?"Unmute":"Mute"}</button>`:Z}
+          <button class="stop" @click=${()=>s?this.hangup():this.#r()}>${Ro}Hang up</button>
+        </span>
         ${s?.state==="up"?wu(s):Z}`:this.asking?De`
           <form @submit=${c=>{c.preventDefault(),this.#e(c.target.elements.name.value,c.target.elements.password.value)}}>
             <label>Name<input name="name" autocomplete="username" autocapitalize="none" required></label>

@@ -23,6 +23,7 @@ class Phone extends LitElement {
   keypadOpen = false;
   partner = null; // of the open chat
   view = 'phone'; // or chat, where there is room for one only
+  atEnd = true; // of the open chat
   known = []; // {who, name, what, at}, the latest first
   devices = audio.devices();
   found = null;
@@ -37,6 +38,7 @@ class Phone extends LitElement {
     super.connectedCallback();
     setInterval(() => this.#tick(), 500);
     navigator.mediaDevices?.addEventListener('devicechange', () => this.#listDevices());
+    addEventListener('resize', () => this.atEnd && this.#scroll()); // a keyboard that opens, a phone that is turned
     try {
       this.config = await serverConfig(location.origin);
     } catch (error) {
@@ -120,7 +122,7 @@ class Phone extends LitElement {
   #arrived(who) {
     this.#remember(who, 'wrote to you');
     if (!this.partner) this.partner = who;
-    this.#scroll();
+    if (this.atEnd) this.#scroll(); // who reads what was before goes on reading
   }
 
   #say(text) {
@@ -165,6 +167,8 @@ class Phone extends LitElement {
     input.value = '';
     this.#scroll();
   }
+
+  scrolled({target: t}) { this.atEnd = t.scrollHeight - t.scrollTop - t.clientHeight < 40; }
 
   #scroll() { this.updateComplete.then(() => this.querySelector('.bubbles')?.scrollTo({top: 1e9})); }
 

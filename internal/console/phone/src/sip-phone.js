@@ -33,7 +33,9 @@ class SipPhone extends LitElement {
     :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
     .icon { width: 1.25em; height: 1.25em; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
     .icon .dot { fill: currentColor; stroke: none; }
-    .status { display: grid; line-height: 1.3; min-width: 7rem; flex: 1; }
+    .status { display: grid; line-height: 1.3; flex: 1000 1 7rem; }
+    .buttons { display: flex; flex-wrap: wrap; gap: .6rem; flex: 1 0 auto; max-width: 100%; }
+    .buttons button { flex: 1; justify-content: center; white-space: nowrap; padding-inline: .8rem; }
     small { color: var(--soft); }
     .quality { flex-basis: 100%; font-size: .88em; border-top: 1px solid var(--line); padding-top: .5rem; }
     summary { display: flex; align-items: center; gap: .5rem; cursor: pointer; list-style: none; border-radius: .4rem; }
@@ -130,8 +132,10 @@ class SipPhone extends LitElement {
     return html`<div class="box ${this.line || this.asking ? 'open' : ''}">
       ${this.line ? html`
         <span class="status" role="status"><strong>${call?.name ?? this.to}</strong><small>${words[call?.state] ?? 'Connecting …'}</small></span>
-        ${call?.state === 'up' ? html`<button class="plain" aria-pressed=${!!call.muted} @click=${() => this.line.mute(!call.muted)}>${call.muted ? icons.muted : icons.microphone}${call.muted ? 'Unmute' : 'Mute'}</button>` : nothing}
-        <button class="stop" @click=${() => (call ? this.hangup() : this.#leave())}>${icons.hangup}Hang up</button>
+        <span class="buttons">
+          ${call?.state === 'up' ? html`<button class="plain" aria-pressed=${!!call.muted} @click=${() => this.line.mute(!call.muted)}>${call.muted ? icons.muted : icons.microphone}${call.muted ? 'Unmute' : 'Mute'}</button>` : nothing}
+          <button class="stop" @click=${() => (call ? this.hangup() : this.#leave())}>${icons.hangup}Hang up</button>
+        </span>
         ${call?.state === 'up' ? qualityDetails(call) : nothing}`
         : this.asking ? html`
           <form @submit=${e => { e.preventDefault(); this.#dial(e.target.elements.name.value, e.target.elements.password.value); }}>

@@ -21,7 +21,7 @@ export function chatView(app) {
         <h2>${name}</h2>
         <button class="round go" aria-label="Call ${name}" ?disabled=${line.state !== 'ready' || !!line.call} @click=${() => line.dial(partner)}>${icons.call}</button>
       </header>
-      <ol class="bubbles" role="log" aria-live="polite" tabindex="0">
+      <ol class="bubbles" role="log" aria-live="polite" tabindex="0" @scroll=${e => app.scrolled(e)}>
         ${messages.map(m => html`
           <li class=${m.mine ? 'mine' : 'theirs'}>
             <p>${m.text}</p>
