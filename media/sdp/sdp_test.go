@@ -69,6 +69,51 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// hardening 14: descriptions that have broken other parsers: refused, or read for what is in them, and written so that nothing of the rest is left.
+func TestHostile(t *testing.T) {
+	voice := func(formats, lines string) string {
+		return strings.Replace(simple, "0 8\r\n", formats+"\r\n", 1) + lines
+	}
+	for _, tt := range []struct {
+		name, text string
+		want       string // the formats; "" where it is refused
+		gone       string
+	}{
+		{"no final line end", strings.TrimSuffix(simple, "\r\n"), "0 PCMU, 8 PCMA", ""},
+		{"b= without a colon", simple + "b=AS64\r\n", "0 PCMU, 8 PCMA", "AS64"},
+		{"an empty a=", simple + "a=\r\na=:\r\n", "0 PCMU, 8 PCMA", "a=\r\n"},
+		{"10,000 m-lines", simple + strings.Repeat("m=audio 1 RTP/AVP 0\r\n", 10_000), "", ""},
+		{"5,000 times the same type", voice("96", strings.Repeat("a=rtpmap:96 x/8000\r\n", 5000)), "", ""},
+		{"1,000 times the same type", voice("96", strings.Repeat("a=rtpmap:96 x/8000\r\n", 1000)), "96 x", ""},
+		{"a type 50 times in its line", voice(strings.TrimSpace(strings.Repeat(" 0", 50)), ""), "0 PCMU", ""},
+		{"one codec by two names", voice("96 97", "a=rtpmap:96 opus/48000/2\r\na=rtpmap:97 OPUS/48000/2\r\n"), "96 opus, 97 OPUS", ""},
+		{"components that are none", simple + "a=candidate:1 0 UDP 1 192.0.2.1 1 typ host\r\na=candidate:1 999 UDP 1 192.0.2.1 1 typ host\r\n", "0 PCMU, 8 PCMA", "candidate"},
+		{"parameters that are spaces", voice("96", "a=rtpmap:96 opus/48000/2\r\na=fmtp:96   \r\na=fmtp:96\r\na=fmtp:\r\n"), "96 opus", ""},
+		{"parameters with spaces", voice("96", "a=rtpmap:96 opus/48000/2\r\na=fmtp:96 stereo = 1 ; = ;; useinbandfec\r\n"), "96 opus", ""},
+		{"maps of nothing", simple + "a=rtpmap:\r\na=rtpmap:96\r\na=rtpmap:96 /\r\na=rtpmap:300 x/8000\r\na=rtpmap:-1 x/8000\r\n", "0 PCMU, 8 PCMA", "x/8000"},
+		{"a clock of 0 and one too large", voice("96 0 97", "a=rtpmap:96 x/0\r\na=rtpmap:97 x/99999999999999999999\r\n"), "0 PCMU", " 96"},
+		{"NUL at the end", simple + "a\x00", "", ""},
+		{"one byte", "v", "", ""},
+		{"nothing", "", "", ""},
+	} {
+		s, err := Parse([]byte(tt.text))
+		got := ""
+		if err == nil {
+			var list []string
+			for _, c := range s.Media[0].Codecs {
+				list = append(list, fmt.Sprint(c.PT, " ", c.Name))
+			}
+			got = strings.Join(list, ", ")
+			if out := string(s.Append(nil)); tt.gone != "" && strings.Contains(out, tt.gone) {
+				t.Errorf("%s: written as\n%s", tt.name, out)
+			}
+		}
+		if got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s: %q, %v; want %q", tt.name, got, err, tt.want)
+		}
+	}
+}
+
 // RFC 3264, 6.1: the answer's formats, in the answer's order; RFC 4733, 2.1: keys keep the clock of the voice.
 func TestCommon(t *testing.T) {
 	codec := func(pt uint8, name string, clock int) Codec {
