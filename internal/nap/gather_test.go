@@ -6,7 +6,7 @@ import (
 )
 
 var (
-	signalling = Pace{Longest: 12 * time.Millisecond, Shortest: time.Millisecond, Worth: 4.5, Enough: 36, Look: 64 * time.Millisecond, Pause: time.Second}
+	signalling = Pace{Longest: 12 * time.Millisecond, Shortest: time.Millisecond, Worth: 4.5, Enough: 48, Look: 64 * time.Millisecond, Pause: time.Second}
 	media      = Pace{Longest: 2 * time.Millisecond, Shortest: 2 * time.Millisecond, Worth: 3, Look: 64 * time.Millisecond, Pause: time.Second}
 )
 
