@@ -25,6 +25,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const domain = "sip.test"
@@ -209,7 +211,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// ports are those that are given to tests, each once in a run, from a place that differs between runs. Above are those of media: the program's ([media] rtp), then those of
+// ports are those that are given to tests, each once in a run, from a place that differs between runs, far from that of a run at the same time. Above are those of media: the program's ([media] rtp), then those of
 // softphones, then those that the system takes for outgoing connections.
 var (
 	nextPort    = newCounter(10_000, 20_000, 2)
@@ -227,9 +229,28 @@ type counter struct {
 
 func newCounter(first, last, step int32) *counter {
 	c := &counter{first: first, last: last, step: step}
-	c.n.Store(int32(os.Getpid()))
+	part := (last - first) / step / runsAtOnce
+	c.n.Store(thisRun()*part + int32(os.Getpid())%(part/2))
 	return c
 }
+
+// runsAtOnce are as many as have ports of their own.
+const runsAtOnce = 8
+
+// thisRun is which of the runs at this time we are: the first that has not got a lock held by another one, until it ends.
+var thisRun = sync.OnceValue(func() int32 {
+	for n := range int32(runsAtOnce) {
+		fd, err := unix.Open(filepath.Join(os.TempDir(), fmt.Sprintf("signalbox-interop-%d.lock", n)), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB) == nil {
+			return n
+		}
+		unix.Close(fd)
+	}
+	return int32(os.Getpid()) % runsAtOnce
+})
 
 func (c *counter) next() int { return int(c.first + c.n.Add(1)%((c.last-c.first)/c.step)*c.step) }
 
